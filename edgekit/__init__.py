@@ -1,0 +1,37 @@
+"""edgekit: image classifiers on edge devices, proven.
+
+Every verb of the command line is also a call here, loaded when it is first used:
+
+    edgekit.convert("model.keras", quantization="int8", data="photos/")
+    edgekit.inspect("model.tflite")
+    edgekit.evaluate(["model.keras", "model.tflite"], data="photos/")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from edgekit.version import __version__
+
+if TYPE_CHECKING:
+    from edgekit.converters import convert
+    from edgekit.evaluation import evaluate, predict
+    from edgekit.tflite import inspect
+    from edgekit.training.zoo import create
+
+_VERBS = {
+    "convert": "edgekit.converters",
+    "create": "edgekit.training.zoo",
+    "evaluate": "edgekit.evaluation",
+    "inspect": "edgekit.tflite",
+    "predict": "edgekit.evaluation",
+}
+
+__all__ = ["__version__", "convert", "create", "evaluate", "inspect", "predict"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        return getattr(importlib.import_module(_VERBS[name]), name)
+    raise AttributeError(f"module 'edgekit' has no attribute {name!r}")

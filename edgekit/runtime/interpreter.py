@@ -1,0 +1,128 @@
+"""A model loaded in whichever TFLite runtime is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import MissingError, RuntimeFailure
+from edgekit.types import TensorInfo
+
+#: In order of preference: (module, distribution). tflite-runtime serves armv7, where there is no
+#: LiteRT wheel; TensorFlow's own copy is deprecated.
+_RUNTIMES = (
+    ("ai_edge_litert.interpreter", "ai-edge-litert"),
+    ("tflite_runtime.interpreter", "tflite-runtime"),
+    ("tensorflow.lite.python.interpreter", "tensorflow"),
+)
+
+
+@functools.cache
+def _runtime() -> tuple[Any, str]:
+    for module, distribution in _RUNTIMES:
+        with contextlib.suppress(ImportError):
+            loaded = importlib.import_module(module)
+            return loaded, f"{distribution} {importlib.metadata.version(distribution)}"
+    raise MissingError(
+        "no TFLite runtime is installed", "Install one: pip install ai-edge-litert"
+    )
+
+
+def runtime_name() -> str:
+    """The runtime that was found and its version, such as `ai-edge-litert 2.3.0`.
+
+    Raises:
+        MissingError: None is installed.
+    """
+    return _runtime()[1]
+
+
+class Interpreter:
+    """A classifier ready to run: one image in, one vector of scores out.
+
+    Not for use by several threads at once; give each its own (see `run_all`).
+
+    Attributes:
+        input: The model's input.
+        output: The model's first output.
+    """
+
+    def __init__(
+        self, model: bytes, threads: int = 1, *, keep_all_tensors: bool = False
+    ) -> None:
+        """Loads a model. Load files of unknown origin with `check_in_child` first.
+
+        Args:
+            model: The bytes of a .tflite file.
+            threads: CPU threads per inference.
+            keep_all_tensors: Keep every intermediate value, for `tensor`.
+
+        Raises:
+            RuntimeFailure: The runtime refuses the model.
+            MissingError: No runtime is installed.
+        """
+        module, name = _runtime()
+        options: dict[str, Any] = {}
+        if keep_all_tensors:
+            options["experimental_preserve_all_tensors"] = True
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._native = module.Interpreter(
+                    model_content=model, num_threads=threads, **options
+                )
+            self._native.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise RuntimeFailure(f"{name} can't load the model: {error}") from error
+        self.input = _info(self._native.get_input_details()[0])
+        self.output = _info(self._native.get_output_details()[0])
+
+    def invoke(self, value: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Runs one inference.
+
+        Args:
+            value: The input's dtype, its shape with or without the leading batch of 1.
+
+        Returns:
+            The output as the model gives it, without the batch: dtype[classes].
+
+        Raises:
+            RuntimeFailure: The runtime failed.
+        """
+        try:
+            self._native.set_tensor(self.input.index, value.reshape(self.input.shape))
+            self._native.invoke()
+            return self._native.get_tensor(self.output.index)[0]
+        except (ValueError, RuntimeError) as error:
+            raise RuntimeFailure(f"{runtime_name()}: inference failed: {error}") from error
+
+    def tensor(self, index: int) -> npt.NDArray[np.generic] | None:
+        """The value of an intermediate tensor after `invoke`, or None where it wasn't kept."""
+        try:
+            return self._native.get_tensor(index)
+        except ValueError:
+            return None
+
+    def tensors(self) -> list[TensorInfo]:
+        """All tensors of the main subgraph, temporary ones left out."""
+        return [_info(d) for d in self._native.get_tensor_details() if d["name"]]
+
+
+def _info(details: dict[str, Any]) -> TensorInfo:
+    parameters = details["quantization_parameters"]
+    per_tensor = len(parameters["scales"]) == 1
+    return TensorInfo(
+        name=details["name"],
+        index=details["index"],
+        shape=tuple(int(n) for n in details["shape"]),
+        dtype=np.dtype(details["dtype"]).name,
+        scale=float(parameters["scales"][0]) if per_tensor else None,
+        zero_point=int(parameters["zero_points"][0]) if per_tensor else None,
+    )

@@ -1,0 +1,81 @@
+"""Loading a file of unknown origin where a crash can't hurt: in a child process.
+
+The native loader trusts much of what it reads. `edgekit.tflite.read` checks every offset first;
+what passes that can still ask for absurd sizes or contradict itself, so the first load and the
+first inference happen in a child.
+
+Run as a module, this is that child: it reads the model on stdin.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from edgekit.errors import UnreadableError
+
+_SECONDS = 120
+_REFUSED = 3
+
+
+def check_in_child(model: bytes, where: str) -> None:
+    """Loads the model and runs it once on zeros, in a child process.
+
+    Args:
+        model: The bytes of a .tflite file.
+        where: The file they came from, for the error.
+
+    Raises:
+        UnreadableError: The child crashed, hung, or the runtime refused the model.
+    """
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "edgekit.runtime.probe"],
+            input=model,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnreadableError(
+            f"{where}: the runtime was still busy with it after {_SECONDS} s"
+        ) from error
+    if child.returncode == 0:
+        return
+    reason = child.stdout.decode(errors="replace").strip()
+    if child.returncode != _REFUSED or not reason:
+        reason = "loading it crashes the runtime"
+    raise UnreadableError(f"{where}: {reason}", "The file is damaged or not meant for this runtime.")
+
+
+def _main() -> int:
+    import numpy as np
+
+    from edgekit.errors import EdgekitError
+    from edgekit.runtime.interpreter import Interpreter
+
+    _limit_memory()
+    try:
+        interpreter = Interpreter(sys.stdin.buffer.read())
+        interpreter.invoke(np.zeros(interpreter.input.shape, interpreter.input.dtype))
+    except (EdgekitError, MemoryError, TypeError, IndexError) as error:
+        message = str(error) or type(error).__name__
+        print(message.splitlines()[0] if message else "refused")
+        return _REFUSED
+    return 0
+
+
+def _limit_memory() -> None:
+    """Holds the child to 4 GiB, so that absurd sizes fail here and not in the machine's swap."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = 4 << 30
+    if hard == resource.RLIM_INFINITY or hard > limit:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

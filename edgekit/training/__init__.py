@@ -1,0 +1,1 @@
+"""The model zoo and, later, fine-tuning. TensorFlow may be imported below here."""
