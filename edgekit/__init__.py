@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
+    from edgekit.api import evaluate, predict
     from edgekit.converters import convert
-    from edgekit.evaluation import evaluate, predict
     from edgekit.tflite import inspect
     from edgekit.training.zoo import create
 
 _VERBS = {
     "convert": "edgekit.converters",
     "create": "edgekit.training.zoo",
-    "evaluate": "edgekit.evaluation",
+    "evaluate": "edgekit.api",
     "inspect": "edgekit.tflite",
-    "predict": "edgekit.evaluation",
+    "predict": "edgekit.api",
 }
 
 __all__ = ["__version__", "convert", "create", "evaluate", "inspect", "predict"]

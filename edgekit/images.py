@@ -11,7 +11,9 @@ against it byte for byte:
 from __future__ import annotations
 
 import functools
+import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from edgekit.errors import UnreadableError, UsageError
 
 # OpenCV reports broken files on stderr by itself; edgekit names them in its own words.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-import cv2  # noqa: E402
+import cv2
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
@@ -78,16 +80,38 @@ def decode_bytes(data: bytes, where: str) -> Picture:
 
 
 def is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end marker.
+    """Whether a JPEG or PNG ends before its end marker.
 
-    OpenCV fills the missing rows of such a file with grey and says nothing.
+    OpenCV may fill the missing rows of such a file with grey and say nothing. The markers are
+    followed one by one, since what comes before (thumbnails) and after the picture (the film of a
+    phone's motion photo) can hold the same bytes.
     """
     if data.startswith(b"\xff\xd8"):
-        # The end of image (EOI) must follow the last start of scan (SOS); a thumbnail's EOI doesn't
-        # count, it stands before.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+        return not _jpeg_ends(data)
     if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-4096:]
+        return not _png_ends(data)
+    return False
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Whether the end of image (EOI) is reached: ITU-T T.81, annex B."""
+    position = 2
+    while marker := _JPEG_MARKER.search(data, position):
+        if marker[0][-1] == 0xD9:
+            return True
+        # Every other marker found here starts a segment that gives its own length.
+        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        position = marker.end() + max(length, 2)
+    return False
+
+
+def _png_ends(data: bytes) -> bool:
+    """Whether the IEND chunk is reached: PNG specification, section 5.3."""
+    position = 8
+    while position + 12 <= len(data):
+        if data[position + 4 : position + 8] == b"IEND":
+            return True
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
     return False
 
 
@@ -165,7 +189,10 @@ def load(path: Path, contract: Contract) -> Picture:
 
 
 def to_input(
-    pictures: Picture, contract: Contract, dtype: npt.DTypeLike
+    pictures: Picture,
+    contract: Contract,
+    dtype: npt.DTypeLike,
+    quantization: tuple[float, int] | None = None,
 ) -> npt.NDArray[np.generic]:
     """Turns fitted pictures into what the model takes.
 
@@ -173,6 +200,8 @@ def to_input(
         pictures: uint8[..., height, width, 3], RGB.
         contract: Gives normalization and colour order.
         dtype: float32 (normalized), int8 (the pinned quantization) or uint8 (int8 + 128).
+        quantization: The (scale, zero point) of the model's input. Where another tool quantized
+            the model they may not be the pinned ones, and then they are what counts.
 
     Returns:
         dtype[..., height, width, 3].
@@ -180,25 +209,32 @@ def to_input(
     Raises:
         UsageError: The dtype is none of these.
     """
-    dtype = np.dtype(dtype)
     if contract.colour_order == "BGR":
         pictures = pictures[..., ::-1]
-    if dtype == np.float32:
-        table: npt.NDArray[np.generic] = _float_table(contract)
-    elif dtype == np.int8:
-        table = contract.int8_table()
-    elif dtype == np.uint8:
-        table = (contract.int8_table().astype(np.int16) + 128).astype(np.uint8)
-    else:
-        raise UsageError(f"a model input of type {dtype} is not supported: float32, int8 or uint8")
+    table = _table(contract, np.dtype(dtype).name, quantization)
     if np.array_equal(table[:, 0], table[:, 1]) and np.array_equal(table[:, 0], table[:, 2]):
         return np.take(table[:, 0], pictures)
     return np.stack([np.take(table[:, c], pictures[..., c]) for c in range(3)], axis=-1)
 
 
-@functools.lru_cache(maxsize=8)
-def _float_table(contract: Contract) -> npt.NDArray[np.float32]:
-    return contract.float_table()
+@functools.lru_cache(maxsize=16)
+def _table(
+    contract: Contract, dtype: str, quantization: tuple[float, int] | None
+) -> npt.NDArray[np.generic]:
+    """The input for every pixel value: dtype[256, 3], in the model's channel order."""
+    if dtype == "float32":
+        return contract.float_table()
+    if dtype not in ("int8", "uint8"):
+        raise UsageError(f"a model input of type {dtype} is not supported: float32, int8 or uint8")
+    lowest = -128 if dtype == "int8" else 0
+    pinned_scale, pinned_zero_point = contract.int8_quantization()
+    scale, zero_point = quantization or (pinned_scale, pinned_zero_point + lowest + 128)
+    if zero_point == pinned_zero_point + lowest + 128 and math.isclose(
+        scale, pinned_scale, rel_tol=1e-6
+    ):
+        return (contract.int8_table().astype(np.int16) + lowest + 128).astype(dtype)
+    steps = np.rint(contract.float_table().astype(np.float64) / scale) + zero_point
+    return np.clip(steps, lowest, lowest + 255).astype(dtype)
 
 
 def _centre_crop(picture: Picture, height: int, width: int, fraction: float) -> Picture:
@@ -236,3 +272,6 @@ _OPENCV_INTERPOLATION = {
     "area": cv2.INTER_AREA,
     "nearest": cv2.INTER_NEAREST,
 }
+
+#: A marker that isn't a stuffed zero, a restart marker, a fill byte, or one without a segment.
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")

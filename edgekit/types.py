@@ -28,6 +28,13 @@ class TensorInfo:
     scale: float | None = None
     zero_point: int | None = None
 
+    @property
+    def quantization(self) -> tuple[float, int] | None:
+        """(scale, zero point), or None for a float tensor."""
+        if self.scale is None or self.zero_point is None:
+            return None
+        return self.scale, self.zero_point
+
     def dequantize(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
         """Real values, float32 of the same shape: `(values - zero_point) * scale`."""
         if self.scale is None or self.zero_point is None:

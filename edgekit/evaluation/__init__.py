@@ -1,0 +1,18 @@
+"""How good a classifier is: metrics, models side by side, and single predictions."""
+
+from edgekit.evaluation.classifier import Classifier, open_tflite
+from edgekit.evaluation.evaluate import evaluate
+from edgekit.evaluation.predict import Prediction, Predictor, Score, predict
+from edgekit.evaluation.results import Evaluation, ModelResult
+
+__all__ = [
+    "Classifier",
+    "Evaluation",
+    "ModelResult",
+    "Prediction",
+    "Predictor",
+    "Score",
+    "evaluate",
+    "open_tflite",
+    "predict",
+]

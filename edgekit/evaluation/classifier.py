@@ -22,6 +22,7 @@ class Classifier:
         model: The bytes of a .tflite file (for a Keras file, of its float32 export).
         contract: How pictures become its input.
         classes: The number of outputs.
+        exported: Whether `model` is the float32 export of a Keras file.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Classifier:
     model: bytes
     contract: Contract
     classes: int
+    exported: bool = False
 
 
 def open_tflite(path: Path, overrides: Overrides) -> Classifier:
@@ -52,7 +54,7 @@ def open_tflite(path: Path, overrides: Overrides) -> Classifier:
                 f"{path}: carries no preprocessing contract, and edgekit doesn't guess one",
                 f"Say how its input was prepared with --preprocess: {normalization_choices()}.",
             )
-        contract = Contract(height, width)
+        contract = Contract(height, width, output=_output_meaning(model))
     if (contract.height, contract.width) != (height, width):
         raise UsageError(
             f"{path}: its contract says {contract.height} x {contract.width}, its input is "
@@ -60,3 +62,13 @@ def open_tflite(path: Path, overrides: Overrides) -> Classifier:
             "The file was changed after edgekit packed it; convert it again.",
         )
     return Classifier(path.name, path, data, overrides.apply(contract, classes), classes)
+
+
+def _output_meaning(model: tflite.Model) -> str:
+    """`probabilities` where the first output comes out of a softmax or sigmoid, else `logits`."""
+    makers = {index: op for op in model.main.operators for index in op.outputs}
+    maker = makers.get(model.main.outputs[0])
+    while maker is not None and maker.name in ("QUANTIZE", "DEQUANTIZE", "RESHAPE"):
+        maker = makers.get(maker.inputs[0])
+    is_squashed = maker is not None and maker.name in ("SOFTMAX", "LOGISTIC")
+    return "probabilities" if is_squashed else "logits"

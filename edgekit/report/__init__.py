@@ -1,0 +1,1 @@
+"""What edgekit hands to people: tables, pictures and pages."""

@@ -30,9 +30,7 @@ def _runtime() -> tuple[Any, str]:
         with contextlib.suppress(ImportError):
             loaded = importlib.import_module(module)
             return loaded, f"{distribution} {importlib.metadata.version(distribution)}"
-    raise MissingError(
-        "no TFLite runtime is installed", "Install one: pip install ai-edge-litert"
-    )
+    raise MissingError("no TFLite runtime is installed", "Install one: pip install ai-edge-litert")
 
 
 def runtime_name() -> str:
@@ -54,9 +52,7 @@ class Interpreter:
         output: The model's first output.
     """
 
-    def __init__(
-        self, model: bytes, threads: int = 1, *, keep_all_tensors: bool = False
-    ) -> None:
+    def __init__(self, model: bytes, threads: int = 1, *, keep_all_tensors: bool = False) -> None:
         """Loads a model. Load files of unknown origin with `check_in_child` first.
 
         Args:

@@ -46,7 +46,9 @@ def run_all(
         if not hasattr(local, "interpreter"):
             local.interpreter = Interpreter(model)
         interpreter: Interpreter = local.interpreter
-        value = images.to_input(pictures[position], contract, interpreter.input.dtype)
+        value = images.to_input(
+            pictures[position], contract, interpreter.input.dtype, interpreter.input.quantization
+        )
         scores = interpreter.output.dequantize(interpreter.invoke(value))
         with lock:
             done += 1

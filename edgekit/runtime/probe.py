@@ -45,7 +45,9 @@ def check_in_child(model: bytes, where: str) -> None:
     reason = child.stdout.decode(errors="replace").strip()
     if child.returncode != _REFUSED or not reason:
         reason = "loading it crashes the runtime"
-    raise UnreadableError(f"{where}: {reason}", "The file is damaged or not meant for this runtime.")
+    raise UnreadableError(
+        f"{where}: {reason}", "The file is damaged or not meant for this runtime."
+    )
 
 
 def _main() -> int:
@@ -71,7 +73,7 @@ def _limit_memory() -> None:
         import resource
     except ImportError:  # not on Windows
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = 4 << 30
     if hard == resource.RLIM_INFINITY or hard > limit:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

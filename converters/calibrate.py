@@ -1,0 +1,176 @@
+"""Calibration: the range of every activation of a float model over real images.
+
+Two ways, same result. The fast one uses the runtime's own profiler (a private module of
+ai-edge-litert, so that package is pinned and a test guards this): XNNPACK runs op by op, and the
+minimum and maximum of each result are taken where it is computed. The public one keeps every tensor
+and looks at it afterwards, about four times slower; it is used where the private module is missing,
+and the caller is told.
+
+The ranges are plain minima and maxima over all images. (A moving average, the default of
+litert-quantizer, cost 0.3 points of top-1 on EfficientNet-Lite0.)
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit import images
+from edgekit.contract import Contract
+from edgekit.cpus import usable_cpus
+from edgekit.errors import RuntimeFailure
+
+#: tensor name -> (minimum, maximum) in real units.
+Ranges = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration learned.
+
+    Attributes:
+        ranges: The range of every activation, by tensor name.
+        scores: float32[N, classes], the float model's own outputs, kept for verification.
+        method: `profiler`, or `all tensors` for the slower public way.
+    """
+
+    ranges: Ranges
+    scores: npt.NDArray[np.float32]
+    method: str
+
+
+def calibrate(
+    model: bytes,
+    pictures: images.Picture,
+    contract: Contract,
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibration:
+    """Runs a float model over pictures and records the range of every activation.
+
+    Args:
+        model: A float32 .tflite file, batch 1.
+        pictures: uint8[N, height, width, 3], RGB, fitted to the contract; N at least 1.
+        contract: Turns pictures into the model's input.
+        progress: Called with (done, total).
+
+    Raises:
+        RuntimeFailure: The model gives numbers that are not finite, or the runtime failed.
+    """
+    profiler = _profiler()
+    record = _Profiled if profiler is not None else _AllTensors
+    # One interpreter with one thread per core: batching and more threads each were slower.
+    workers = min(usable_cpus(), len(pictures))
+    scores: list[npt.NDArray[np.float32] | None] = [None] * len(pictures)
+    done = 0
+
+    def work(first: int) -> Ranges:
+        nonlocal done
+        recorder = record(model, profiler)
+        ranges: Ranges = {}
+        for position in range(first, len(pictures), workers):
+            value = images.to_input(pictures[position][None], contract, np.float32)
+            observed, scores[position] = recorder.run(value)
+            merge(ranges, observed)
+            done += 1
+            if progress is not None:
+                progress(done, len(pictures))
+        return ranges
+
+    ranges: Ranges = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for part in pool.map(work, range(workers)):
+            merge(ranges, part)
+    outputs = np.stack([s for s in scores if s is not None])
+    broken = [name for name, (low, high) in ranges.items() if not np.isfinite([low, high]).all()]
+    if broken or not np.isfinite(outputs).all():
+        raise RuntimeFailure(
+            "the float model gives numbers that are not finite on these images "
+            f"({', '.join(broken[:3]) or 'at the output'})",
+            "Training probably diverged: check the model with model.predict first.",
+        )
+    return Calibration(ranges, outputs, record.method)
+
+
+def merge(ranges: Ranges, more: Ranges) -> None:
+    """Widens `ranges` by `more`, in place."""
+    for name, (low, high) in more.items():
+        if name in ranges:
+            known_low, known_high = ranges[name]
+            low, high = min(low, known_low), max(high, known_high)
+        ranges[name] = (low, high)
+
+
+class _Profiled:
+    """Ranges from the runtime's profiler."""
+
+    method = "profiler"
+
+    def __init__(self, model: bytes, profiler: Any) -> None:
+        self._profiler = profiler
+        self._native = _interpreter(
+            model,
+            experimental_disable_delegate_node_fusion=True,
+            experimental_force_delegate_node_profiling=True,
+        )
+        self._input, self._output = _ends(self._native)
+
+    def run(self, value: npt.NDArray[Any]) -> tuple[Ranges, npt.NDArray[np.float32]]:
+        self._native.set_tensor(self._input, value)
+        stats = self._profiler.InvokeWithCalibration(self._native._native_handle(), 0)
+        ranges = {name: (float(s.min), float(s.max)) for name, s in stats.items()}
+        return ranges, self._native.get_tensor(self._output)[0]
+
+
+class _AllTensors:
+    """Ranges from keeping every tensor, with public calls only."""
+
+    method = "all tensors"
+
+    def __init__(self, model: bytes, profiler: Any) -> None:
+        self._native = _interpreter(model, experimental_preserve_all_tensors=True)
+        self._input, self._output = _ends(self._native)
+        self._tensors = [
+            (d["index"], d["name"])
+            for d in self._native.get_tensor_details()
+            if d["name"] and d["dtype"] == np.float32 and np.prod(d["shape"]) > 0
+        ]
+
+    def run(self, value: npt.NDArray[Any]) -> tuple[Ranges, npt.NDArray[np.float32]]:
+        self._native.set_tensor(self._input, value)
+        self._native.invoke()
+        ranges = {}
+        for index, name in self._tensors:
+            try:
+                values = self._native.get_tensor(index)
+            except ValueError:
+                continue  # fused away by the delegate
+            ranges[name] = (float(values.min()), float(values.max()))
+        return ranges, self._native.get_tensor(self._output)[0]
+
+
+def _profiler() -> Any:
+    try:
+        return importlib.import_module("ai_edge_litert._pywrap_tfl_calibration")
+    except ImportError:
+        return None
+
+
+def _interpreter(model: bytes, **options: bool) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        native = Interpreter(model_content=model, num_threads=1, **options)
+    native.allocate_tensors()
+    return native
+
+
+def _ends(native: Any) -> tuple[int, int]:
+    return native.get_input_details()[0]["index"], native.get_output_details()[0]["index"]

@@ -1,0 +1,99 @@
+"""Where calibration images come from: the user's photos, photos kept beside the model, or none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit import datasets, images
+from edgekit.contract import Contract
+from edgekit.converters import procedural
+from edgekit.converters.options import Options
+from edgekit.datasets import Dataset
+from edgekit.errors import UnreadableError
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Images to calibrate on.
+
+    Attributes:
+        pictures: uint8[N, height, width, 3], RGB, fitted to the contract.
+        source: Where they come from, in words.
+        kind: `photos` or `procedural`.
+        warnings: What the linter found.
+        digest: SHA-256 over the fitted pixels, in hexadecimal.
+    """
+
+    pictures: images.Picture
+    source: str
+    kind: str
+    warnings: tuple[str, ...]
+    digest: str
+
+
+def beside(model: Path) -> Path:
+    """The folder of calibration images kept beside a model that edgekit trained."""
+    return model.with_name(f"{model.stem}.calibration")
+
+
+def find(data: Path | None, labels_csv: Path | None, model: Path) -> Dataset | None:
+    """Finds the photos to calibrate on, or None where there are none.
+
+    Raises:
+        UnreadableError: `data` was given and holds no picture.
+    """
+    if data is not None:
+        return datasets.find(data, labels_csv)
+    kept = beside(model)
+    return datasets.find(kept) if kept.is_dir() else None
+
+
+def load(
+    dataset: Dataset | None,
+    contract: Contract,
+    classes: int,
+    options: Options,
+    progress: Callable[[int, int], None] | None = None,
+) -> CalibrationSet:
+    """Chooses, decodes and lints the images.
+
+    Args:
+        dataset: The photos, or None for procedural images.
+        contract: How to fit them.
+        classes: The model's number of outputs.
+        options: `samples` and `seed` are used.
+        progress: Called with (done, total).
+
+    Raises:
+        UnreadableError: Not one of the chosen photos can be read.
+    """
+    if dataset is None:
+        pictures = procedural.images(contract.height, contract.width, options.seed)
+        warning = (
+            f"No --data was given: calibrated on {len(pictures)} procedural images. On "
+            "EfficientNet-Lite0 that cost 3.4 points of top-1 against 200 photos. Give about 200 "
+            "photos like those the device will see: --data PHOTOS"
+        )
+        source = f"{len(pictures)} procedural images (seed {options.seed})"
+        return CalibrationSet(pictures, source, "procedural", (warning,), _digest(pictures))
+    chosen = datasets.select(dataset.samples, options.samples)
+    loaded = datasets.load(chosen, contract, progress)
+    if not loaded.samples:
+        path, reason = loaded.broken[0]
+        raise UnreadableError(
+            f"{dataset.root}: none of its {len(chosen)} chosen pictures can be read "
+            f"({path.name}: {reason})",
+            "Give a folder of sound photos with --data.",
+        )
+    source = f"{len(loaded.samples)} of {len(dataset.samples)} photos in {dataset.root}"
+    if dataset.labelled_by:
+        source += f", chosen evenly by {dataset.labelled_by}"
+    warnings = tuple(datasets.lint(loaded, contract, classes))
+    return CalibrationSet(loaded.pictures, source, "photos", warnings, _digest(loaded.pictures))
+
+
+def _digest(pictures: images.Picture) -> str:
+    return hashlib.sha256(pictures.tobytes()).hexdigest()

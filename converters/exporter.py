@@ -1,0 +1,96 @@
+"""The export child: reads a model with TensorFlow and writes it as a float32 TFLite file.
+
+TensorFlow lives in this process only. That keeps its 1 GiB out of the parent, where calibration
+runs; a crash of its native code can't take the command down; its log stays out of the terminal; and
+the parent decodes images while TensorFlow is still being imported.
+
+Protocol: the request is one JSON object on stdin. On stdout, one JSON object a line: `described`
+(once the model is read), then `exported`; or `error` at any time.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from edgekit.errors import BY_NAME, EdgekitError
+
+
+def main() -> int:
+    """Serves one request."""
+    events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)  # whatever TensorFlow prints goes to the log
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _serve(request, events)
+    except EdgekitError as error:
+        traceback.print_exc()
+        _send(
+            events,
+            "error",
+            type=next(n for n, cls in BY_NAME.items() if isinstance(error, cls)),
+            message=error.message,
+            hint=error.hint,
+        )
+        return error.exit_code
+    return 0
+
+
+def _serve(request: dict[str, Any], events: TextIO) -> None:
+    from edgekit.converters import graph
+
+    path, kind = Path(request["path"]), request["kind"]
+    size = tuple(request["size"]) if request["size"] else None
+    if kind == "savedmodel":
+        source = graph.open_savedmodel(path, size)
+    else:
+        from edgekit.converters import keras_loader
+
+        source = graph.open_keras(path, keras_loader.load(path, kind, request["modules"]), size)
+    _send(events, "described", **source.description)
+
+    work = Path(request["work"])
+    probe_input, probe_output = source.probe()
+    graph.save_probe(work / "probe.npz", probe_input, probe_output)
+    frozen = source.freeze()
+    source.release()
+    gc.collect()
+    model = graph.to_tflite(frozen, path)
+    (work / "float32.tflite").write_bytes(model)
+    if request["stock"]:
+        _send(events, "exported", model=str(work / "float32.tflite"))
+        # The calibration inputs arrive once the parent has decoded them.
+        sys.stdin.readline()
+        stock = graph.to_tflite_stock(frozen, work / "calibration.npy", request["stock"], path)
+        (work / "stock.tflite").write_bytes(stock)
+        _send(events, "exported", model=str(work / "stock.tflite"))
+        return
+    _send(events, "exported", model=str(work / "float32.tflite"))
+
+
+def _send(events: TextIO, event: str, **values: Any) -> None:
+    print(json.dumps({"event": event, **values}), file=events, flush=True)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is gone, so that nothing is left running."""
+    import time
+
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

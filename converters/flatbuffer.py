@@ -1,0 +1,54 @@
+"""Small edits of .tflite files: what the later stages need, and what every runtime wants to find."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from edgekit.tflite.flatbuffer import Fields, Writer
+from edgekit.tflite.reader import SCHEMA, read_fields
+from edgekit.tflite.schema import FILE_IDENTIFIER
+
+SIGNATURE = "serving_default"
+INPUT_NAME, OUTPUT_NAME = "image", "scores"
+
+
+def prepare(model: bytes, where: str) -> bytes:
+    """A float model as calibration and quantization want it.
+
+    They go by tensor name, so every tensor gets a name of its own; and the batch is 1 for good.
+
+    Args:
+        model: The bytes of a .tflite file.
+        where: The file they came from, for errors.
+    """
+    root = read_fields(model, where)
+    tensors = root["subgraphs"][0]["tensors"]
+    names = [tensor["name"] or "" for tensor in tensors]
+    repeated = {name for name, count in Counter(names).items() if count > 1 or not name}
+    if not repeated and not any(len(tensor["shape_signature"]) for tensor in tensors):
+        return model
+    for index, tensor in enumerate(tensors):
+        if names[index] in repeated:
+            tensor["name"] = f"{names[index] or 'tensor'};{index}"
+        tensor["shape_signature"] = []
+    return _write(root)
+
+
+def add_signature(model: bytes, where: str) -> bytes:
+    """Gives the model one signature, for runtimes that call by signature: image -> scores."""
+    root = read_fields(model, where)
+    graph = root["subgraphs"][0]
+    root["signature_defs"] = [
+        {
+            "inputs": [{"name": INPUT_NAME, "tensor_index": int(graph["inputs"][0])}],
+            "outputs": [{"name": OUTPUT_NAME, "tensor_index": int(graph["outputs"][0])}],
+            "signature_key": SIGNATURE,
+            "subgraph_index": 0,
+        }
+    ]
+    root["description"] = "edgekit"
+    return _write(root)
+
+
+def _write(root: Fields) -> bytes:
+    return bytes(Writer(SCHEMA).finish("Model", root, FILE_IDENTIFIER))

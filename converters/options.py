@@ -1,0 +1,94 @@
+"""What a conversion is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgekit.errors import UsageError
+
+#: What each quantization does, in words.
+QUANTIZATIONS = {
+    "int8": "int8 weights and activations",
+    "int16x8": "int8 weights, int16 activations",
+    "float16": "float16 weights, float32 arithmetic",
+    "dynamic": "int8 weights, float32 activations quantized on the fly",
+    "float32": "no quantization",
+}
+#: The ones that need calibration.
+INTEGER = ("int8", "int16x8")
+ENGINES = ("litert", "tflite")
+IO_TYPES = ("int8", "uint8", "float32")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a conversion is asked for.
+
+    Attributes:
+        quantization: A key of `QUANTIZATIONS`.
+        engine: `litert` (calibration in the LiteRT interpreter, then litert-quantizer) or
+            `tflite` (TFLiteConverter's own int8 path, for comparison).
+        input_type: dtype of the model's input; by default int8 for `int8`, else float32.
+        output_type: dtype of the model's output; likewise.
+        samples: How many calibration images to choose at most.
+        seed: For what is random: procedural calibration images.
+        layers: How many of the worst layers to report, 0 for none.
+    """
+
+    quantization: str = "int8"
+    engine: str = "litert"
+    input_type: str = "int8"
+    output_type: str = "int8"
+    samples: int = 200
+    seed: int = 0
+    layers: int = 0
+
+
+def make_options(
+    quantization: str = "int8",
+    engine: str = "litert",
+    input_type: str | None = None,
+    output_type: str | None = None,
+    samples: int = 200,
+    seed: int = 0,
+    layers: int = 0,
+) -> Options:
+    """Checks what is asked for and fills in the defaults.
+
+    Raises:
+        UsageError: A value is unknown, or two don't go together.
+    """
+    for name, value, choices in (
+        ("quantization", quantization, tuple(QUANTIZATIONS)),
+        ("engine", engine, ENGINES),
+        ("input type", input_type, (None, *IO_TYPES)),
+        ("output type", output_type, (None, *IO_TYPES)),
+    ):
+        if value not in choices:
+            raise UsageError(
+                f"{name} {value!r} is not known",
+                f"Choose one of {', '.join(c for c in choices if c)}.",
+            )
+    if samples < 1:
+        raise UsageError(f"--samples {samples}: at least 1 image is needed to calibrate")
+    default = "int8" if quantization == "int8" else "float32"
+    for end, io_type in (("input", input_type), ("output", output_type)):
+        if io_type not in (None, default) and quantization != "int8":
+            raise UsageError(
+                f"--{end}-type {io_type} goes with --int8; a {quantization} file keeps {default}"
+            )
+    if engine == "tflite" and quantization not in INTEGER:
+        raise UsageError(f"--engine tflite goes with {' or '.join('--' + q for q in INTEGER)}")
+    if engine == "tflite" and (input_type or "int8", output_type or "int8") != ("int8", "int8"):
+        raise UsageError("--engine tflite always writes int8 input and output")
+    if layers and quantization not in INTEGER:
+        raise UsageError(f"--layers goes with {' or '.join('--' + q for q in INTEGER)}")
+    return Options(
+        quantization,
+        engine,
+        input_type or default,
+        output_type or default,
+        samples,
+        seed,
+        layers,
+    )

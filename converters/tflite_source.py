@@ -1,0 +1,77 @@
+"""A float .tflite file as a source: no TensorFlow needed. Also: what a float graph tells of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+from edgekit import tflite
+from edgekit.converters import flatbuffer
+from edgekit.converters.export import Description
+from edgekit.errors import UsageError
+from edgekit.runtime import check_in_child
+
+_PIXELWISE = ("MUL", "ADD", "SUB", "DIV")
+_PROBABILITIES = ("SOFTMAX", "LOGISTIC")
+
+
+def open_float(path: Path) -> tuple[bytes, Description]:
+    """Reads a float32 .tflite file of unknown origin.
+
+    Returns:
+        The file as the later stages want it, and what it is.
+
+    Raises:
+        UnreadableError: It is no sound .tflite file.
+        UsageError: It is quantized already, or no image classifier.
+    """
+    data = path.read_bytes()
+    parsed = tflite.read(data, str(path))
+    quantized = [t for t in parsed.main.tensors if t.dtype in ("int8", "uint8", "int16", "float16")]
+    if quantized:
+        raise UsageError(
+            f"{path}: is quantized already ({quantized[0].name!r} is {quantized[0].dtype})",
+            "Convert from the Keras model, or from its float32 .tflite file.",
+        )
+    height, width, classes = tflite.classifier_shape(parsed, str(path))
+    check_in_child(data, str(path))
+    description = Description(
+        height, width, classes, path.stem, "TFLite", pixelwise_prefix(parsed)
+    )
+    return flatbuffer.prepare(data, str(path)), description
+
+
+def pixelwise_prefix(parsed: tflite.Model) -> tuple[tuple[str, str], ...]:
+    """(op, tensor name) of the arithmetic with constants that the input goes through first."""
+    graph = parsed.main
+    current = graph.inputs[0]
+    found = []
+    for operator in graph.operators:
+        if current not in operator.inputs:
+            continue
+        others = [i for i in operator.inputs if i != current and i >= 0]
+        constant = all(parsed.constant(graph.tensors[i]) is not None for i in others)
+        if operator.name not in _PIXELWISE or not others or not constant:
+            break
+        found.append((operator.name, graph.tensors[operator.outputs[0]].name))
+        current = operator.outputs[0]
+    return tuple(found)
+
+
+def output_meaning(parsed: tflite.Model) -> str:
+    """`probabilities` where the last op is a softmax or sigmoid, else `logits`."""
+    graph = parsed.main
+    producers = {i: operator for operator in graph.operators for i in operator.outputs}
+    last = producers.get(graph.outputs[0])
+    while last is not None and last.name in ("DEQUANTIZE", "QUANTIZE", "RESHAPE"):
+        last = producers.get(last.inputs[0])
+    return "probabilities" if last is not None and last.name in _PROBABILITIES else "logits"
+
+
+def input_name(parsed: tflite.Model) -> str:
+    """The name of the input tensor."""
+    name = parsed.main.tensors[parsed.main.inputs[0]].name
+    assert isinstance(name, str)
+    return name
+
+

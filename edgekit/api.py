@@ -1,0 +1,168 @@
+"""The verbs `evaluate` and `predict` as Python calls, for .tflite and Keras files alike.
+
+A Keras file (`.keras`, `.h5`, a SavedModel folder) is measured as its float32 TFLite export: the
+same operations in the same runtime as the quantized file it is compared with, so that what differs
+is the quantization and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from edgekit import datasets, evaluation, overrides
+from edgekit.evaluation.classifier import Classifier, open_tflite
+from edgekit.evaluation.evaluate import StageProgress
+from edgekit.evaluation.predict import Prediction
+from edgekit.evaluation.results import Evaluation
+from edgekit.overrides import Overrides
+
+PathLike = str | os.PathLike[str]
+
+_KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
+
+
+def open_classifier(path: PathLike, given: Overrides | None = None) -> Classifier:
+    """Opens a model file with its preprocessing contract.
+
+    Args:
+        path: A .tflite file, or a Keras file or SavedModel folder, which is exported to float32
+            TFLite first (needs TensorFlow: `pip install edgekit[convert]`).
+        given: Parts of the contract that the file lacks or that are to be replaced.
+
+    Raises:
+        UnreadableError: It is no sound model file or no image classifier.
+        UsageError: The contract is missing or contradicts the model.
+        MissingError: TensorFlow is needed and not installed.
+    """
+    path, given = Path(path), given or Overrides()
+    if not is_keras(path):
+        return open_tflite(path, given)
+    from edgekit.converters import export_float
+
+    exported = export_float(path, given)
+    return Classifier(
+        path.name, path, exported.model, exported.contract, exported.classes, exported=True
+    )
+
+
+def is_keras(path: Path) -> bool:
+    """Whether a path is taken for a Keras model: by its suffix, or because it is a folder."""
+    return path.suffix.lower() in _KERAS_SUFFIXES or path.is_dir()
+
+
+def evaluate(
+    files: PathLike | Sequence[PathLike],
+    data: PathLike,
+    *,
+    labels_csv: PathLike | None = None,
+    limit: int | None = None,
+    label_offset: int = 0,
+    preprocess: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    colour_order: str | None = None,
+    resize: str | None = None,
+    interpolation: str | None = None,
+    labels: Path | Sequence[str] | None = None,
+    progress: StageProgress | None = None,
+) -> Evaluation:
+    """Compares models on the same pictures; the first file is the reference.
+
+    Args:
+        files: One model file or several; Keras files are measured as their float32 TFLite export.
+        data: A folder of pictures; labels from class folders or from leading indices.
+        labels_csv: A CSV of path and label instead.
+        limit: At most this many pictures, evenly over the classes.
+        label_offset: Added to class indices that come as numbers; 1 for models whose class 0 is
+            "background".
+        preprocess: A named normalization; see `edgekit.contract.NORMALIZATIONS`.
+        mean: One number or three, in grey levels; with `std`.
+        std: One number or three, in grey levels.
+        colour_order: `RGB` or `BGR`; with `mean` and `std`.
+        resize: `stretch`, `pad`, `crop` or `crop:FRACTION`.
+        interpolation: One of `edgekit.contract.INTERPOLATIONS`.
+        labels: A file with one label a line, or the labels.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        EdgekitError: See `edgekit.errors`: a model or the data can't be read, the contract is
+            missing, the classes don't fit.
+    """
+    given = overrides.parse(preprocess, mean, std, colour_order, resize, interpolation, labels)
+    many = [files] if isinstance(files, (str, os.PathLike)) else files
+    return evaluate_files(
+        [Path(file) for file in many],
+        Path(data),
+        given,
+        labels_csv=None if labels_csv is None else Path(labels_csv),
+        limit=limit,
+        label_offset=label_offset,
+        progress=progress,
+    )
+
+
+def evaluate_files(
+    files: Sequence[Path],
+    data: Path,
+    given: Overrides,
+    *,
+    labels_csv: Path | None = None,
+    limit: int | None = None,
+    label_offset: int = 0,
+    progress: StageProgress | None = None,
+) -> Evaluation:
+    """`evaluate`, with the contract's options read already."""
+    # The data first: it is quick to check, and a model may take long to open.
+    dataset = datasets.find(data, labels_csv)
+    classifiers = []
+    for number, file in enumerate(files, 1):
+        classifier = open_classifier(file, given)
+        if any(other.name == file.name and other != file for other in files):
+            classifier = dataclasses.replace(classifier, name=str(file))
+        classifiers.append(classifier)
+        if progress is not None:
+            progress("opening", number, len(files))
+    return evaluation.evaluate(
+        classifiers, dataset, progress, limit=limit, label_offset=label_offset
+    )
+
+
+def predict(
+    file: PathLike,
+    inputs: PathLike | Iterable[PathLike],
+    top: int = 5,
+    *,
+    preprocess: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    colour_order: str | None = None,
+    resize: str | None = None,
+    interpolation: str | None = None,
+    labels: Path | Sequence[str] | None = None,
+) -> Iterator[Prediction]:
+    """Classifies pictures and folders of pictures.
+
+    Args:
+        file: The model; a Keras file runs as its float32 TFLite export.
+        inputs: One picture or folder, or several.
+        top: How many guesses to give per picture.
+        preprocess: This and the following as in `evaluate`.
+        mean: See `evaluate`.
+        std: See `evaluate`.
+        colour_order: See `evaluate`.
+        resize: See `evaluate`.
+        interpolation: See `evaluate`.
+        labels: See `evaluate`.
+
+    Returns:
+        One prediction per picture, as they are made; a broken picture has an `error`.
+
+    Raises:
+        EdgekitError: The model can't be read, or its contract is missing.
+    """
+    given = overrides.parse(preprocess, mean, std, colour_order, resize, interpolation, labels)
+    many = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
+    return evaluation.predict(open_classifier(file, given), [Path(i) for i in many], top)

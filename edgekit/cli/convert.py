@@ -1,0 +1,164 @@
+"""`edgekit convert`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.options import contract_options, force_option, json_option
+from edgekit.cli.progress import ProgressBars
+
+if TYPE_CHECKING:
+    from edgekit.converters import Conversion
+    from edgekit.overrides import Overrides
+
+_IO_TYPES = ("int8", "uint8", "float32")
+
+
+class _Size(click.ParamType):
+    """`224` or `224x192` (height x width)."""
+
+    name = "size"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).lower().split("x")
+        if len(parts) in (1, 2) and all(p.isdecimal() and 1 <= int(p) <= 8192 for p in parts):
+            return int(parts[0]), int(parts[-1])
+        self.fail(f"{value!r} is no size; write 224 or 224x192 (height x width)", param, ctx)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  edgekit convert --int8 model.keras --data photos/
+  edgekit convert --int8 model.h5 --data photos/ --preprocess tf -o model_int8.tflite
+  edgekit convert --float16 saved_model/ -o model.tflite --preprocess unit
+  edgekit convert --int8 model.keras --data photos/ --layers 5
+
+\b
+Exit codes: 0 done; 1 the file would not be what was asked for (nothing is written);
+2 usage; 3 a model or data that can't be read; 4 a runtime that failed; 5 something
+is not installed.
+"""
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--int8", "quantization", flag_value="int8", default="int8",
+              help="int8 weights, activations, input and output (the default).")
+@click.option("--int16x8", "quantization", flag_value="int16x8",
+              help="int8 weights, int16 activations.")
+@click.option("--float16", "quantization", flag_value="float16", help="float16 weights.")
+@click.option("--dynamic", "quantization", flag_value="dynamic",
+              help="int8 weights, activations quantized on the fly.")
+@click.option("--float32", "quantization", flag_value="float32", help="No quantization.")
+@click.option("-o", "--output", type=click.Path(path_type=Path),
+              help="The .tflite file to write.  [default: the model's name]")
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR",
+              help="Photos to calibrate on, at any depth: about 200, like those the device sees.")
+@click.option("--labels-csv", type=click.Path(path_type=Path), metavar="CSV",
+              help="Path and label of each photo, to choose evenly over classes.")
+@click.option("--samples", type=int, default=200, show_default=True,
+              help="How many photos to calibrate on, chosen evenly over classes.")
+@contract_options
+@click.option("--input-type", type=click.Choice(_IO_TYPES),
+              help="Type of the model's input.  [default: int8 with --int8]")
+@click.option("--output-type", type=click.Choice(_IO_TYPES), help="Likewise for its output.")
+@click.option("--input-size", type=_Size(), metavar="SIZE",
+              help="Input size, for a model that takes any: 224 or 224x192 (height x width).")
+@click.option("--engine", type=click.Choice(["litert", "tflite"]), default="litert",
+              show_default=True, help="litert, or TensorFlow's own quantizer to compare with.")
+@click.option("--layers", type=int, default=0, metavar="N",
+              help="Also show the N layers with the lowest SQNR (5 is usual).")
+@click.option("--seed", type=int, default=0, show_default=True,
+              help="Of the procedural images that stand in for photos.")
+@click.option("--import", "modules", multiple=True, metavar="MODULE",
+              help="Python module that registers custom Keras classes. Its code runs.")
+@force_option
+@json_option
+def command(
+    model: Path,
+    quantization: str,
+    output: Path | None,
+    data: Path | None,
+    labels_csv: Path | None,
+    samples: int,
+    overrides: Overrides,
+    input_type: str | None,
+    output_type: str | None,
+    input_size: tuple[int, int] | None,
+    engine: str,
+    layers: int,
+    seed: int,
+    modules: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Convert MODEL (.keras, .h5, SavedModel folder, float .tflite) to TFLite.
+
+    The file that is written has been run next to the float model on the calibration images, carries
+    its preprocessing contract and labels, and has a passport beside it (MODEL.tflite.json).
+    """
+    from edgekit.converters import convert, make_options
+
+    options = make_options(quantization, engine, input_type, output_type, samples, seed, layers)
+    with ProgressBars(quiet=as_json) as bars:
+        conversion = convert(
+            model,
+            output,
+            options=options,
+            data=data,
+            labels_csv=labels_csv,
+            overrides=overrides,
+            input_size=input_size,
+            modules=modules,
+            force=force,
+            observer=bars,
+        )
+    if as_json:
+        document = json.loads(conversion.passport.read_text("utf-8"))
+        click.echo(json.dumps(document | {"written": str(conversion.output)}, indent=2))
+        return
+    _render(conversion, data)
+
+
+def _render(conversion: Conversion, data: Path | None) -> None:
+    """The summary: what was used, what came out, what to know, what to do next."""
+    contract = conversion.contract
+    labels = f"{len(contract.labels)} labels" if contract.labels else "no labels"
+    click.echo(f"Model        {conversion.source} ({conversion.framework})")
+    click.echo(
+        f"Contract     {contract.height} x {contract.width} {contract.colour_order}, "
+        f"{contract.normalization_name}, resize {contract.resize_rule}, {contract.output}, {labels}"
+    )
+    click.echo(f"             {conversion.contract_source}")
+    if conversion.options.input_type == "int8" and contract.int8_is_pixel_minus_128:
+        click.echo("             int8 input = pixel - 128: no arithmetic on the device")
+    if conversion.calibration_source:
+        click.echo(f"Calibration  {conversion.calibration_source}")
+    quality = conversion.quality
+    if quality is not None:
+        click.echo(
+            f"Agreement    {quality.agreement:.1%} same top-1 as float on {quality.images} "
+            f"calibration images, SQNR {quality.sqnr_db:.1f} dB"
+        )
+    for layer in conversion.worst_layers:
+        click.echo(f"             {layer.sqnr_db:5.1f} dB  {layer.name}")
+    click.echo(
+        f"Size         {conversion.output_bytes / 2**20:.2f} MiB "
+        f"({conversion.float_bytes / 2**20:.2f} MiB in float32)"
+    )
+    stages = ", ".join(f"{name} {s:.1f}" for name, s in conversion.seconds.items() if s >= 0.05)
+    click.echo(f"Time         {sum(conversion.seconds.values()):.1f} s ({stages})")
+    for warning in conversion.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(f"\nWritten: {conversion.output}, {conversion.passport}")
+    photos = data if data is not None else "PHOTOS"
+    click.echo(
+        f"Next: edgekit evaluate {conversion.source} {conversion.output} --data {photos}"
+    )

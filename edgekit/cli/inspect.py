@@ -1,0 +1,176 @@
+"""`edgekit inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekit.cli.options import json_option
+
+if TYPE_CHECKING:
+    from edgekit.tflite.arithmetic import Arithmetic
+    from edgekit.tflite.inspect import Inspection
+    from edgekit.types import TensorInfo
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  edgekit inspect model.tflite
+  edgekit inspect model.tflite --ops
+  edgekit inspect model.tflite --json | jq .arithmetic.kind
+"""
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--ops", is_flag=True, help="List every op.")
+@json_option
+def command(file: Path, ops: bool, as_json: bool) -> None:
+    """Show what is in a .tflite FILE, without running it.
+
+    Ops with their parameters and multiply-accumulates (MACs), the quantization and what stayed in
+    float, the memory of activations, the preprocessing contract and all other metadata.
+    """
+    from edgekit import tflite
+
+    inspection = tflite.inspect(file)
+    if as_json:
+        click.echo(json.dumps(inspection.to_dict(), ensure_ascii=False))
+        return
+    _render(inspection)
+    if ops:
+        click.echo(f"\n{_operators(inspection)}")
+
+
+def _render(inspection: Inspection) -> None:
+    from edgekit.report.table import printable, table
+
+    facts = [
+        ("size", f"{inspection.file_bytes:,} bytes ({inspection.file_bytes / 2**20:.2f} MiB)"),
+        ("SHA-256", inspection.sha256),
+        ("made by", inspection.description or "-"),
+        ("runtime", _runtime(inspection)),
+        *[("input", _tensor(tensor)) for tensor in inspection.inputs],
+        *[("output", _tensor(tensor)) for tensor in inspection.outputs],
+        ("computes", f"{inspection.arithmetic.kind} ({inspection.arithmetic.reason})"),
+        ("parameters", f"{inspection.parameters:,} in {inspection.constant_bytes:,} bytes"),
+        ("MACs", _macs(inspection)),
+        ("activations", _peak(inspection)),
+        ("contract", _contract(inspection)),
+    ]
+    if inspection.contract is not None:
+        facts.append(("labels", _labels(inspection.contract.labels)))
+    if inspection.files:
+        facts.append(("files", ", ".join(f"{name} ({size:,})" for name, size in inspection.files)))
+    facts += [
+        ("signature", f"{entry.key}: {_names(entry.inputs)} -> {_names(entry.outputs)}")
+        for entry in inspection.signatures
+    ]
+    if inspection.subgraphs > 1:
+        facts.append(("subgraphs", f"{inspection.subgraphs}; shown is the first"))
+    click.echo(printable(inspection.path))
+    click.echo(table(("", ""), facts, "<<"))
+    rows = [
+        (
+            total.name,
+            total.count,
+            f"{total.parameters:,}",
+            f"{total.constant_bytes:,}",
+            "?" if total.name in inspection.macs_unknown else f"{total.macs:,}",
+        )
+        for total in inspection.totals
+    ]
+    click.echo(f"\n{table(('op', 'count', 'parameters', 'bytes', 'MACs'), rows, '<>>>>')}")
+    if inspection.arithmetic.islands:
+        click.echo(f"\n{_islands(inspection.arithmetic)}")
+
+
+def _islands(arithmetic: Arithmetic) -> str:
+    from edgekit.report.table import table
+
+    rows = [
+        (
+            ", ".join(f"{n} #{i}" for n, i in zip(island.names, island.operators, strict=True)),
+            ", ".join(island.boundary) or "-",
+            _some(island.tensors),
+        )
+        for island in arithmetic.islands
+    ]
+    return table(("computed in float", "boundary", "tensors"), rows, "<<<")
+
+
+def _operators(inspection: Inspection) -> str:
+    from edgekit.report.table import table
+
+    rows = [
+        (
+            op.index,
+            op.name + (f" + {op.activation}" if op.activation else ""),
+            f"{op.output_dtype} {_shape(op.output_shape)}",
+            f"{op.parameters:,}",
+            "?" if op.macs is None else f"{op.macs:,}",
+            _some(op.outputs),
+        )
+        for op in inspection.operators
+    ]
+    return table(("#", "op", "output", "parameters", "MACs", "tensor"), rows, "><<>><")
+
+
+def _tensor(tensor: TensorInfo) -> str:
+    text = f"{tensor.dtype} {_shape(tensor.shape)}  {tensor.name}"
+    if tensor.scale is not None:
+        text += f"  (scale {tensor.scale:.9g}, zero point {tensor.zero_point})"
+    return text
+
+
+def _runtime(inspection: Inspection) -> str:
+    version = inspection.min_runtime_version
+    return f"TFLite {version} or later" if version else "the oldest that works is not stated"
+
+
+def _macs(inspection: Inspection) -> str:
+    text = f"{inspection.macs:,}"
+    if inspection.macs_unknown:
+        text += f", without {', '.join(inspection.macs_unknown)}"
+    return text
+
+
+def _peak(inspection: Inspection) -> str:
+    text = f"{inspection.peak_activation_bytes / 1024:,.0f} KiB at the peak"
+    if inspection.peak_operator is None:
+        return text
+    operator = inspection.operators[inspection.peak_operator]
+    return f"{text} (at {operator.name} #{operator.index}), no op writing over its input"
+
+
+def _contract(inspection: Inspection) -> str:
+    contract = inspection.contract
+    if contract is None:
+        return "none: say how pictures are prepared with --preprocess"
+    return (
+        f"{contract.height} x {contract.width}, {contract.normalization_name}, "
+        f"{contract.resize_rule} ({contract.interpolation}), gives {contract.output}; "
+        f"from {inspection.contract_source}"
+    )
+
+
+def _labels(labels: tuple[str, ...] | None) -> str:
+    if labels is None:
+        return "none"
+    return f"{len(labels)}: {_some(labels)}"
+
+
+def _names(tensors: dict[str, str]) -> str:
+    return ", ".join(tensors) or "-"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """The first few names."""
+    shown = "; ".join(names[:3])
+    return shown + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

@@ -1,0 +1,50 @@
+"""Whether a model is an image classifier, and of which size."""
+
+from __future__ import annotations
+
+from edgekit.errors import UsageError
+from edgekit.tflite.model import Model, Tensor
+
+INPUT_DTYPES = ("float32", "int8", "uint8")
+
+
+def classifier_shape(model: Model, where: str) -> tuple[int, int, int]:
+    """The sizes of an image classifier: (height, width, classes).
+
+    Its one input is [1, height, width, 3] of float32, int8 or uint8, and its first output
+    [1, classes]. A batch that may change is accepted where the stored shape says 1.
+
+    Args:
+        model: A model from `read`.
+        where: The file it came from, for the error.
+
+    Raises:
+        UsageError: It is something else; the message says what it has instead.
+    """
+    graph = model.main
+    if len(graph.inputs) != 1:
+        raise UsageError(f"{where}: not an image classifier: it has {len(graph.inputs)} inputs")
+    if not graph.outputs:
+        raise UsageError(f"{where}: not an image classifier: it has no output")
+    image, scores = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+    if len(image.shape) != 4 or image.shape[0] != 1 or image.shape[3] != 3 or 0 in image.shape:
+        raise UsageError(
+            f"{where}: not an image classifier: its input is {_describe(image)}, not "
+            "[1, height, width, 3]",
+            "Convert the model with a batch of 1 and colour images of a fixed size.",
+        )
+    if image.dtype not in INPUT_DTYPES:
+        raise UsageError(
+            f"{where}: its input is {_describe(image)}; edgekit feeds {', '.join(INPUT_DTYPES)}"
+        )
+    if len(scores.shape) != 2 or scores.shape[0] != 1 or scores.shape[1] < 1:
+        raise UsageError(
+            f"{where}: not an image classifier: its output is {_describe(scores)}, not "
+            "[1, classes]",
+            "Where the classes are there in another shape, end the model with a Flatten layer.",
+        )
+    return image.shape[1], image.shape[2], scores.shape[1]
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tensor.dtype}{list(tensor.shape)}"

@@ -1,0 +1,186 @@
+"""Fixtures that several test files share: the real photos, and small models built by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+COLOURS = ("blue", "green", "red")
+#: What the small model weighs for each class: the channel of its colour.
+_CHANNEL = {"red": 0, "green": 1, "blue": 2}
+_SIZE, _POOL = 32, 8
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """../shared/data, with real photos; the test is skipped where it is missing."""
+    if not (_SHARED / "data").is_dir():
+        pytest.skip("the photos of ../shared/data are not on this machine")
+    return _SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """../shared/models; the test is skipped where it is missing."""
+    if not (_SHARED / "models").is_dir():
+        pytest.skip("the models of ../shared/models are not on this machine")
+    return _SHARED / "models"
+
+
+@pytest.fixture(scope="session")
+def colour_float(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A float32 classifier of red, green and blue, 32 x 32; takes raw pixels, gives logits."""
+    path = tmp_path_factory.mktemp("models") / "colour_float.tflite"
+    path.write_bytes(build_colour_model())
+    return path
+
+
+@pytest.fixture(scope="session")
+def colour_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same classifier in int8, its input `pixel - 128`."""
+    path = tmp_path_factory.mktemp("models") / "colour_int8.tflite"
+    path.write_bytes(build_colour_model(quantized=True))
+    return path
+
+
+@pytest.fixture(scope="session")
+def colour_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The labels of both."""
+    path = tmp_path_factory.mktemp("models") / "labels.txt"
+    path.write_text("\n".join(COLOURS) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def colour_photos(tmp_path: Path) -> Path:
+    """Class folders with four photos of each colour; one in `red` is green."""
+    root = tmp_path / "photos"
+    for number, colour in enumerate(COLOURS):
+        (root / colour).mkdir(parents=True)
+        for i in range(4):
+            shown = "green" if (colour, i) == ("red", 3) else colour
+            write_picture(root / colour / f"{i}.png", colour_picture(shown, 10 * number + i))
+    return root
+
+
+@pytest.fixture
+def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `edgekit ARGUMENTS` in a process of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edgekit", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def colour_picture(colour: str, seed: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A noisy picture in which one colour stands out: uint8[height, width, 3], RGB."""
+    picture = np.random.default_rng(seed).integers(0, 120, (height, width, 3))
+    picture[..., _CHANNEL[colour]] += 100
+    return picture.astype(np.uint8)
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Writes RGB, grey or RGBA pixels in the format of the suffix."""
+    if picture.ndim == 3:
+        order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[picture.shape[2]]
+        picture = cv2.cvtColor(picture, order)
+    path.write_bytes(encode(path.suffix, picture))
+
+
+def encode(suffix: str, picture: np.ndarray) -> bytes:
+    """OpenCV's encoding of BGR, grey or BGRA pixels."""
+    ok, data = cv2.imencode(suffix, picture)
+    assert ok
+    return data.tobytes()
+
+
+def build_colour_model(*, quantized: bool = False) -> bytes:
+    """AVERAGE_POOL_2D and FULLY_CONNECTED, the weights chosen so that the mean colour decides.
+
+    The logit of a class is the mean of its channel divided by 25.5: 0..10.
+    """
+    grid = _SIZE // _POOL
+    weights = np.zeros((len(COLOURS), grid, grid, 3), np.float32)
+    for row, colour in enumerate(COLOURS):
+        weights[row, ..., _CHANNEL[colour]] = 1 / (25.5 * grid * grid)
+    weights = weights.reshape(len(COLOURS), -1)
+    bias = np.zeros(len(COLOURS), np.float32)
+
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.description = 3, "edgekit test"
+    model.buffers, graph.tensors = [schema.BufferT()], []
+
+    kinds = schema.TensorType
+    weight_scale, output_scale = float(weights.max()) / 127, 12 / 255
+
+    def add(name: str, shape: list[int], kind: int, data=None, scale=None, zero_point=0) -> int:
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type = name, shape, kind
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(data.tobytes(), np.uint8)
+            tensor.buffer = len(model.buffers)
+            model.buffers.append(buffer)
+        if scale is not None:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = [scale]
+            tensor.quantization.zeroPoint = [zero_point]
+        graph.tensors.append(tensor)
+        return len(graph.tensors) - 1
+
+    image, pooled = [1, _SIZE, _SIZE, 3], [1, grid, grid, 3]
+    if quantized:
+        steps = np.rint(weights / weight_scale).astype(np.int8)
+        add("image", image, kinds.INT8, scale=1.0, zero_point=-128)
+        add("pooled", pooled, kinds.INT8, scale=1.0, zero_point=-128)
+        add("weights", list(weights.shape), kinds.INT8, steps, weight_scale)
+        add("bias", [len(bias)], kinds.INT32, bias.astype(np.int32), weight_scale)
+        add("logits", [1, len(bias)], kinds.INT8, scale=output_scale, zero_point=-128)
+    else:
+        add("image", image, kinds.FLOAT32)
+        add("pooled", pooled, kinds.FLOAT32)
+        add("weights", list(weights.shape), kinds.FLOAT32, weights)
+        add("bias", [len(bias)], kinds.FLOAT32, bias)
+        add("logits", [1, len(bias)], kinds.FLOAT32)
+    graph.inputs, graph.outputs, graph.name = [0], [4], "main"
+
+    pool, pool_options = schema.OperatorT(), schema.Pool2DOptionsT()
+    pool_options.filterHeight = pool_options.filterWidth = _POOL
+    pool_options.strideH = pool_options.strideW = _POOL
+    pool_options.padding = schema.Padding.VALID
+    pool.opcodeIndex, pool.inputs, pool.outputs = 0, [0], [1]
+    pool.builtinOptionsType = schema.BuiltinOptions.Pool2DOptions
+    pool.builtinOptions = pool_options
+
+    dense = schema.OperatorT()
+    dense.opcodeIndex, dense.inputs, dense.outputs = 1, [1, 2, 3], [4]
+    dense.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    dense.builtinOptions = schema.FullyConnectedOptionsT()
+    graph.operators = [pool, dense]
+
+    model.operatorCodes = []
+    for code in (schema.BuiltinOperator.AVERAGE_POOL_2D, schema.BuiltinOperator.FULLY_CONNECTED):
+        entry = schema.OperatorCodeT()
+        entry.builtinCode = entry.deprecatedBuiltinCode = code
+        entry.version = 4 if quantized and code == schema.BuiltinOperator.FULLY_CONNECTED else 2
+        model.operatorCodes.append(entry)
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
