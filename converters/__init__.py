@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekit.converters.pipeline import Conversion, ExportedModel, convert, export_float
     from edgekit.converters.options import Options, make_options
+    from edgekit.converters.pipeline import Conversion, ExportedModel, convert, export_float
 
 _HOMES = {
     "Conversion": "pipeline",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -168,11 +169,9 @@ class Export:
 
     def _say(self, line: str) -> None:
         assert self._child is not None and self._child.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # the child ended; reading from it says why
             self._child.stdin.write(line + "\n")
             self._child.stdin.flush()
-        except BrokenPipeError:
-            pass  # the child ended; reading from it says why
 
     def _next(self, expected: str) -> dict[str, Any]:
         assert self._child is not None and self._child.stdout is not None
@@ -200,16 +199,14 @@ class Export:
 
 
 def _close(stream: IO[str]) -> None:
-    try:
+    with contextlib.suppress(BrokenPipeError):  # what was still buffered has no reader any more
         stream.close()
-    except BrokenPipeError:
-        pass  # what was still buffered has no reader any more
 
 
 def _python_path(with_current_folder: bool) -> str:
     """This process's module path, for the child; the current folder only where it is wanted."""
     entries = [entry for entry in sys.path if entry]
-    return os.pathsep.join([os.getcwd(), *entries] if with_current_folder else entries)
+    return os.pathsep.join([str(Path.cwd()), *entries] if with_current_folder else entries)
 
 
 def _require_tensorflow(path: Path, kind: str) -> None:

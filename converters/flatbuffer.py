@@ -1,12 +1,10 @@
-"""Small edits of .tflite files: what the later stages need, and what every runtime wants to find."""
+"""Small edits of .tflite files: what later stages need, and what every runtime wants to find."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from edgekit.tflite.flatbuffer import Fields, Writer
-from edgekit.tflite.reader import SCHEMA, read_fields
-from edgekit.tflite.schema import FILE_IDENTIFIER
+from edgekit.tflite.edit import edit, write
 
 SIGNATURE = "serving_default"
 INPUT_NAME, OUTPUT_NAME = "image", "scores"
@@ -21,7 +19,7 @@ def prepare(model: bytes, where: str) -> bytes:
         model: The bytes of a .tflite file.
         where: The file they came from, for errors.
     """
-    root = read_fields(model, where)
+    root = edit(model, where)
     tensors = root["subgraphs"][0]["tensors"]
     names = [tensor["name"] or "" for tensor in tensors]
     repeated = {name for name, count in Counter(names).items() if count > 1 or not name}
@@ -31,12 +29,12 @@ def prepare(model: bytes, where: str) -> bytes:
         if names[index] in repeated:
             tensor["name"] = f"{names[index] or 'tensor'};{index}"
         tensor["shape_signature"] = []
-    return _write(root)
+    return write(root)
 
 
 def add_signature(model: bytes, where: str) -> bytes:
     """Gives the model one signature, for runtimes that call by signature: image -> scores."""
-    root = read_fields(model, where)
+    root = edit(model, where)
     graph = root["subgraphs"][0]
     root["signature_defs"] = [
         {
@@ -47,8 +45,4 @@ def add_signature(model: bytes, where: str) -> bytes:
         }
     ]
     root["description"] = "edgekit"
-    return _write(root)
-
-
-def _write(root: Fields) -> bytes:
-    return bytes(Writer(SCHEMA).finish("Model", root, FILE_IDENTIFIER))
+    return write(root)

@@ -187,7 +187,9 @@ def to_tflite(frozen: Frozen, path: Path) -> bytes:
     )
 
 
-def to_tflite_stock(frozen: Frozen, calibration: Path, options: dict[str, Any], path: Path) -> bytes:
+def to_tflite_stock(
+    frozen: Frozen, calibration: Path, options: dict[str, Any], path: Path
+) -> bytes:
     """Converts with TFLiteConverter's own int8 quantization, the reference to compare with.
 
     Args:
@@ -197,9 +199,7 @@ def to_tflite_stock(frozen: Frozen, calibration: Path, options: dict[str, Any], 
         path: The source, for errors.
     """
     images = np.load(calibration, mmap_mode="r")
-    converter = tf.compat.v1.lite.TFLiteConverter(
-        frozen.graph_def, frozen.inputs, frozen.outputs
-    )
+    converter = tf.compat.v1.lite.TFLiteConverter(frozen.graph_def, frozen.inputs, frozen.outputs)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([image[None]] for image in images)
     if options.get("int16x8"):

@@ -91,7 +91,9 @@ def _load_translated(path: Path, kind: str, config: dict[str, Any]) -> Any:
         try:
             return _load_with_keras3(copy)
         except UnreadableError as error:
-            raise UnreadableError(error.message.replace(str(copy), str(path)), error.hint) from error
+            raise UnreadableError(
+                error.message.replace(str(copy), str(path)), error.hint
+            ) from error
 
 
 def _load_with_keras2(path: Path, translation_error: UnreadableError) -> Any:

@@ -33,6 +33,7 @@ class Options:
         samples: How many calibration images to choose at most.
         seed: For what is random: procedural calibration images.
         layers: How many of the worst layers to report, 0 for none.
+        bias_correction: Give back the mean that rounding the weights takes away.
     """
 
     quantization: str = "int8"
@@ -42,6 +43,12 @@ class Options:
     samples: int = 200
     seed: int = 0
     layers: int = 0
+    bias_correction: bool = True
+
+    @property
+    def corrects_bias(self) -> bool:
+        """Whether biases are corrected: only where weights are rounded to int8 by edgekit."""
+        return self.bias_correction and self.quantization in INTEGER and self.engine == "litert"
 
 
 def make_options(
@@ -52,6 +59,7 @@ def make_options(
     samples: int = 200,
     seed: int = 0,
     layers: int = 0,
+    bias_correction: bool = True,
 ) -> Options:
     """Checks what is asked for and fills in the defaults.
 
@@ -91,4 +99,5 @@ def make_options(
         samples,
         seed,
         layers,
+        bias_correction,
     )

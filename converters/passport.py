@@ -1,4 +1,4 @@
-"""The passport beside a converted model: what it was made from, how, with what, and how it came out."""
+"""The passport beside a converted model: made from what, how, with what, and how it came out."""
 
 from __future__ import annotations
 

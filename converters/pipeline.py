@@ -1,7 +1,7 @@
 """The façade: one call from a model file to a verified .tflite file.
 
-`read -> settle the contract -> load images -> calibrate -> quantize -> verify -> pack -> write`. Each
-stage is a module beside this one and can be called alone.
+`read -> settle the contract -> load images -> calibrate -> quantize -> pack -> verify -> write`.
+Each stage is a module beside this one and can be called alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from edgekit import images, tflite
 from edgekit.contract import Contract
 from edgekit.converters import (
+    bias_correction,
     calibrate,
     calibration_set,
     flatbuffer,
@@ -154,7 +155,9 @@ def convert(
     output = Path(output) if output is not None else source.with_suffix(".tflite")
     passport_path = output.with_name(output.name + ".json")
     if output.suffix != ".tflite":
-        raise UsageError(f"{output}: a converted model is written as .tflite", "Name it so: -o m.tflite")
+        raise UsageError(
+            f"{output}: a converted model is written as .tflite", "Name it so: -o m.tflite"
+        )
     kind = sources.kind_of(source)
     refuse_overwrite(output, passport_path, force=force)
     if options.quantization != "float32":
@@ -338,7 +341,7 @@ def _finish(
 ) -> _Read:
     """Adds to the contract what only the graph tells: what its output means."""
     parsed = tflite.read(model, str(source))
-    meaning = tflite_source.output_meaning(parsed)
+    meaning = tflite.output_meaning(parsed) or "logits"
     if stored is not None and stored[0].output != meaning:
         raise UsageError(
             f"{source}: the contract in {stored[1]} says the model gives {stored[0].output}, its "
@@ -350,16 +353,17 @@ def _finish(
     return _Read(model, parsed, description, settled, calibration, stock)
 
 
-def _quantized(
-    read: _Read, options: Options, calibrated: calibrate.Calibration | None
-) -> bytes:
+def _quantized(read: _Read, options: Options, calibrated: calibrate.Calibration | None) -> bytes:
     if read.stock is not None:
         return read.stock
     if options.quantization == "float32":
         return read.model
+    contract, model = read.found.contract, read.model
+    if options.corrects_bias and read.calibration is not None:
+        model = bias_correction.correct(model, read.calibration.pictures, contract, "float model")
     ranges = calibrated.ranges if calibrated is not None else {}
     name = tflite_source.input_name(read.parsed)
-    return quantize.quantize(read.model, options, ranges, name, read.found.contract)
+    return quantize.quantize(model, options, ranges, name, contract)
 
 
 def _quality(

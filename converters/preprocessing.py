@@ -1,4 +1,4 @@
-"""Finds out how a model's input was prepared: told, stored, or inferred from the model; never guessed.
+"""How a model's input was prepared: told, stored, or inferred from the model; never guessed.
 
 In this order: what the user gives; the contract stored with the model; layers in the model that
 normalize (the contract is then `raw`); the name of a keras.applications model. What was found, and

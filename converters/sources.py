@@ -1,7 +1,7 @@
 """What kind of model file this is, and whether it is safe to hand to Keras. No TensorFlow here.
 
-Keras says "File not found" of a truncated `.keras` and unpacks whatever a zip claims to hold. So the
-archive is checked first: its members' names, sizes and checksums.
+Keras says "File not found" of a truncated `.keras` and unpacks whatever a zip claims to hold. So
+the archive is checked first: its members' names, sizes and checksums.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""A float .tflite file as a source: no TensorFlow needed. Also: what a float graph tells of itself."""
+"""A float .tflite file as a source, and what a float graph tells of itself. No TensorFlow."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
 
 from edgekit import tflite
 from edgekit.converters import flatbuffer
@@ -12,7 +11,6 @@ from edgekit.errors import UsageError
 from edgekit.runtime import check_in_child
 
 _PIXELWISE = ("MUL", "ADD", "SUB", "DIV")
-_PROBABILITIES = ("SOFTMAX", "LOGISTIC")
 
 
 def open_float(path: Path) -> tuple[bytes, Description]:
@@ -35,9 +33,7 @@ def open_float(path: Path) -> tuple[bytes, Description]:
         )
     height, width, classes = tflite.classifier_shape(parsed, str(path))
     check_in_child(data, str(path))
-    description = Description(
-        height, width, classes, path.stem, "TFLite", pixelwise_prefix(parsed)
-    )
+    description = Description(height, width, classes, path.stem, "TFLite", pixelwise_prefix(parsed))
     return flatbuffer.prepare(data, str(path)), description
 
 
@@ -58,20 +54,8 @@ def pixelwise_prefix(parsed: tflite.Model) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def output_meaning(parsed: tflite.Model) -> str:
-    """`probabilities` where the last op is a softmax or sigmoid, else `logits`."""
-    graph = parsed.main
-    producers = {i: operator for operator in graph.operators for i in operator.outputs}
-    last = producers.get(graph.outputs[0])
-    while last is not None and last.name in ("DEQUANTIZE", "QUANTIZE", "RESHAPE"):
-        last = producers.get(last.inputs[0])
-    return "probabilities" if last is not None and last.name in _PROBABILITIES else "logits"
-
-
 def input_name(parsed: tflite.Model) -> str:
     """The name of the input tensor."""
     name = parsed.main.tensors[parsed.main.inputs[0]].name
     assert isinstance(name, str)
     return name
-
-

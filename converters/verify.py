@@ -73,9 +73,7 @@ def check_file(model: bytes, options: Options, contract: Contract, where: str) -
         _check_weights(parsed, where)
 
 
-def compare(
-    float_scores: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
-) -> Quality:
+def compare(float_scores: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]) -> Quality:
     """Agreement and SQNR of the converted file's scores with the float model's."""
     same = agreement(float_scores.argmax(axis=1), scores.argmax(axis=1))
     return Quality(len(scores), same, sqnr(float_scores, scores))

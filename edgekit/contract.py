@@ -52,8 +52,8 @@ class Normalization:
 
 
 #: Named normalizations. `tf`, `torch` and `caffe` are the modes of
-#: keras.applications.imagenet_utils.preprocess_input; `efficientnet_lite` is MEAN_RGB and STDDEV_RGB
-#: of the reference implementation (tensorflow/tpu, models/official/efficientnet/lite).
+#: keras.applications.imagenet_utils.preprocess_input; `efficientnet_lite` is MEAN_RGB and
+#: STDDEV_RGB of the reference implementation (tensorflow/tpu, models/official/efficientnet/lite).
 NORMALIZATIONS: dict[str, Normalization] = {
     "raw": Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "unit": Normalization((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
@@ -105,9 +105,7 @@ class Contract:
         _require(all(v > 0 for v in self.std), f"std {self.std!r} has a value that is not positive")
         _require(self.colour_order in COLOUR_ORDERS, _choice("colour order", self.colour_order))
         _require(self.fit in FITS, _choice("fit", self.fit))
-        _require(
-            self.interpolation in INTERPOLATIONS, _choice("interpolation", self.interpolation)
-        )
+        _require(self.interpolation in INTERPOLATIONS, _choice("interpolation", self.interpolation))
         _require(self.output in OUTPUTS, _choice("output", self.output))
         _require(
             0 < self.crop_fraction <= 1, f"crop fraction {self.crop_fraction} is not in (0, 1]"
@@ -141,7 +139,8 @@ class Contract:
     def float_table(self) -> npt.NDArray[np.float32]:
         """The float input for every pixel value: float32[256, 3], in the model's channel order."""
         pixels = np.arange(256, dtype=np.float32)[:, None]
-        return (pixels - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return np.asarray((pixels - mean) / std, np.float32)
 
     def int8_quantization(self) -> tuple[float, int]:
         """The pinned scale and zero point of an int8 input.
@@ -153,10 +152,8 @@ class Contract:
         Returns:
             (scale, zero_point), scale in the model's input units per step.
         """
-        if len(set(self.mean)) == 1 and len(set(self.std)) == 1:
-            zero_point = math.floor(self.mean[0]) - 128
-            if -128 <= zero_point <= 127:
-                return float(np.float32(1.0 / self.std[0])), zero_point
+        if self._is_uniform:
+            return float(np.float32(1.0 / self.std[0])), math.floor(self.mean[0]) - 128
         table = self.float_table()
         low, high = min(float(table.min()), 0.0), max(float(table.max()), 0.0)
         scale = float(np.float32((high - low) / 255.0))
@@ -165,19 +162,20 @@ class Contract:
     @property
     def int8_is_pixel_minus_128(self) -> bool:
         """Whether the int8 input is `pixel - 128`, so that a device needs no arithmetic."""
-        return bool(
-            np.array_equal(
-                self.int8_table(), np.repeat(np.arange(-128, 128)[:, None], 3, axis=1)
-            )
-        )
+        return self._is_uniform
 
     def int8_table(self) -> npt.NDArray[np.int8]:
         """The int8 input for every pixel value: int8[256, 3], in the model's channel order."""
-        if len(set(self.mean)) == 1 and len(set(self.std)) == 1 and 0 <= self.mean[0] < 256:
+        if self._is_uniform:
             return np.repeat(np.arange(-128, 128, dtype=np.int8)[:, None], 3, axis=1)
         scale, zero_point = self.int8_quantization()
         steps = np.rint(self.float_table().astype(np.float64) / scale) + zero_point
         return np.clip(steps, -128, 127).astype(np.int8)
+
+    @property
+    def _is_uniform(self) -> bool:
+        """Whether all channels share a mean and std, and the zero point fits in int8."""
+        return len(set(self.mean)) == len(set(self.std)) == 1 and 0 <= self.mean[0] < 256
 
     def to_dict(self) -> dict[str, Any]:
         """The contract as plain JSON values."""

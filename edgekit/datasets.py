@@ -19,8 +19,8 @@ import numpy as np
 
 from edgekit import images
 from edgekit.contract import Contract
-from edgekit.errors import UnreadableError, UsageError
 from edgekit.cpus import usable_cpus
+from edgekit.errors import UnreadableError, UsageError
 
 #: Called with (done, total) as work goes on.
 Progress = Callable[[int, int], None]
@@ -155,7 +155,7 @@ def select(samples: Sequence[Sample], count: int) -> list[Sample]:
     by_class: dict[object, list[int]] = defaultdict(list)
     for position, sample in enumerate(samples):
         by_class[sample.class_name if sample.index is None else sample.index].append(position)
-    groups = [by_class[key] for key in sorted(by_class, key=str)]
+    groups = list(by_class.values())
     quota = _even_quota([len(group) for group in groups], count)
     chosen = [
         group[i]
@@ -312,7 +312,9 @@ def _labelled(root: Path, paths: Sequence[Path]) -> Dataset:
         return Dataset(root, tuple(samples), f"{len(set(folders))} class folders")
     matches = [_LEADING_INDEX.match(path.name) for path in paths]
     if all(matches):
-        samples = [Sample(p, None, int(m.group(1))) for p, m in zip(paths, matches, strict=True) if m]
+        samples = [
+            Sample(p, None, int(m.group(1))) for p, m in zip(paths, matches, strict=True) if m
+        ]
         return Dataset(root, tuple(samples), "the leading index of the file names")
     return Dataset(root, tuple(Sample(p) for p in paths), None)
 

@@ -38,9 +38,7 @@ def write_all(contents: dict[Path, bytes]) -> None:
         RuntimeFailure: The disk is full, or a file can't be written there.
     """
     with contextlib.ExitStack() as stack:
-        temporaries = {
-            path: stack.enter_context(_temporary_beside(path)) for path in contents
-        }
+        temporaries = {path: stack.enter_context(_temporary_beside(path)) for path in contents}
         path = next(iter(contents))
         try:
             for path, data in contents.items():

@@ -29,9 +29,9 @@ class _Size(click.ParamType):
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
-        if len(parts) in (1, 2) and all(p.isdecimal() and 1 <= int(p) <= 8192 for p in parts):
-            return int(parts[0]), int(parts[-1])
-        self.fail(f"{value!r} is no size; write 224 or 224x192 (height x width)", param, ctx)
+        if len(parts) not in (1, 2) or not all(p.isdecimal() and 0 < int(p) < 8193 for p in parts):
+            self.fail(f"{value!r} is no size; write 224 or 224x192 (height x width)", param, ctx)
+        return int(parts[0]), int(parts[-1])
 
 
 @click.command(
@@ -49,36 +49,96 @@ is not installed.
 """
 )
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--int8", "quantization", flag_value="int8", default="int8",
-              help="int8 weights, activations, input and output (the default).")
-@click.option("--int16x8", "quantization", flag_value="int16x8",
-              help="int8 weights, int16 activations.")
+@click.option(
+    "--int8",
+    "quantization",
+    flag_value="int8",
+    default="int8",
+    help="int8 weights, activations, input and output (the default).",
+)
+@click.option(
+    "--int16x8", "quantization", flag_value="int16x8", help="int8 weights, int16 activations."
+)
 @click.option("--float16", "quantization", flag_value="float16", help="float16 weights.")
-@click.option("--dynamic", "quantization", flag_value="dynamic",
-              help="int8 weights, activations quantized on the fly.")
+@click.option(
+    "--dynamic",
+    "quantization",
+    flag_value="dynamic",
+    help="int8 weights, activations quantized on the fly.",
+)
 @click.option("--float32", "quantization", flag_value="float32", help="No quantization.")
-@click.option("-o", "--output", type=click.Path(path_type=Path),
-              help="The .tflite file to write.  [default: the model's name]")
-@click.option("--data", type=click.Path(path_type=Path), metavar="DIR",
-              help="Photos to calibrate on, at any depth: about 200, like those the device sees.")
-@click.option("--labels-csv", type=click.Path(path_type=Path), metavar="CSV",
-              help="Path and label of each photo, to choose evenly over classes.")
-@click.option("--samples", type=int, default=200, show_default=True,
-              help="How many photos to calibrate on, chosen evenly over classes.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The .tflite file to write.  [default: the model's name]",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Photos to calibrate on, at any depth: about 200, like those the device sees.",
+)
+@click.option(
+    "--labels-csv",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Path and label of each photo, to choose evenly over classes.",
+)
+@click.option(
+    "--samples",
+    type=int,
+    default=200,
+    show_default=True,
+    help="How many photos to calibrate on, chosen evenly over classes.",
+)
 @contract_options
-@click.option("--input-type", type=click.Choice(_IO_TYPES),
-              help="Type of the model's input.  [default: int8 with --int8]")
+@click.option(
+    "--input-type",
+    type=click.Choice(_IO_TYPES),
+    help="Type of the model's input.  [default: int8 with --int8]",
+)
 @click.option("--output-type", type=click.Choice(_IO_TYPES), help="Likewise for its output.")
-@click.option("--input-size", type=_Size(), metavar="SIZE",
-              help="Input size, for a model that takes any: 224 or 224x192 (height x width).")
-@click.option("--engine", type=click.Choice(["litert", "tflite"]), default="litert",
-              show_default=True, help="litert, or TensorFlow's own quantizer to compare with.")
-@click.option("--layers", type=int, default=0, metavar="N",
-              help="Also show the N layers with the lowest SQNR (5 is usual).")
-@click.option("--seed", type=int, default=0, show_default=True,
-              help="Of the procedural images that stand in for photos.")
-@click.option("--import", "modules", multiple=True, metavar="MODULE",
-              help="Python module that registers custom Keras classes. Its code runs.")
+@click.option(
+    "--input-size",
+    type=_Size(),
+    metavar="SIZE",
+    help="Input size, for a model that takes any: 224 or 224x192 (height x width).",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["litert", "tflite"]),
+    default="litert",
+    show_default=True,
+    help="litert, or TensorFlow's own quantizer to compare with.",
+)
+@click.option(
+    "--bias-correction/--no-bias-correction",
+    default=True,
+    show_default=True,
+    help="Give back the mean that rounding the weights takes away.",
+)
+@click.option(
+    "--layers",
+    type=int,
+    default=0,
+    metavar="N",
+    help="Also show the N layers with the lowest SQNR (5 is usual).",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the procedural images that stand in for photos.",
+)
+@click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Python module that registers custom Keras classes. Its code runs.",
+)
 @force_option
 @json_option
 def command(
@@ -93,6 +153,7 @@ def command(
     output_type: str | None,
     input_size: tuple[int, int] | None,
     engine: str,
+    bias_correction: bool,
     layers: int,
     seed: int,
     modules: tuple[str, ...],
@@ -106,7 +167,9 @@ def command(
     """
     from edgekit.converters import convert, make_options
 
-    options = make_options(quantization, engine, input_type, output_type, samples, seed, layers)
+    options = make_options(
+        quantization, engine, input_type, output_type, samples, seed, layers, bias_correction
+    )
     with ProgressBars(quiet=as_json) as bars:
         conversion = convert(
             model,
@@ -159,6 +222,4 @@ def _render(conversion: Conversion, data: Path | None) -> None:
         click.echo(f"Warning: {warning}", err=True)
     click.echo(f"\nWritten: {conversion.output}, {conversion.passport}")
     photos = data if data is not None else "PHOTOS"
-    click.echo(
-        f"Next: edgekit evaluate {conversion.source} {conversion.output} --data {photos}"
-    )
+    click.echo(f"Next: edgekit evaluate {conversion.source} {conversion.output} --data {photos}")

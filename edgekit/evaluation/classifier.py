@@ -54,7 +54,7 @@ def open_tflite(path: Path, overrides: Overrides) -> Classifier:
                 f"{path}: carries no preprocessing contract, and edgekit doesn't guess one",
                 f"Say how its input was prepared with --preprocess: {normalization_choices()}.",
             )
-        contract = Contract(height, width, output=_output_meaning(model))
+        contract = Contract(height, width, output=tflite.output_meaning(model) or "logits")
     if (contract.height, contract.width) != (height, width):
         raise UsageError(
             f"{path}: its contract says {contract.height} x {contract.width}, its input is "
@@ -62,13 +62,3 @@ def open_tflite(path: Path, overrides: Overrides) -> Classifier:
             "The file was changed after edgekit packed it; convert it again.",
         )
     return Classifier(path.name, path, data, overrides.apply(contract, classes), classes)
-
-
-def _output_meaning(model: tflite.Model) -> str:
-    """`probabilities` where the first output comes out of a softmax or sigmoid, else `logits`."""
-    makers = {index: op for op in model.main.operators for index in op.outputs}
-    maker = makers.get(model.main.outputs[0])
-    while maker is not None and maker.name in ("QUANTIZE", "DEQUANTIZE", "RESHAPE"):
-        maker = makers.get(maker.inputs[0])
-    is_squashed = maker is not None and maker.name in ("SOFTMAX", "LOGISTIC")
-    return "probabilities" if is_squashed else "logits"

@@ -1,6 +1,6 @@
 """Reading .tflite files safely, looking into them, and the metadata they carry."""
 
-from edgekit.tflite.classifier import classifier_shape
+from edgekit.tflite.classifier import classifier_shape, output_meaning
 from edgekit.tflite.inspect import Inspection, inspect
 from edgekit.tflite.metadata import (
     associated_files,
@@ -22,6 +22,7 @@ __all__ = [
     "classifier_shape",
     "contract_source",
     "inspect",
+    "output_meaning",
     "pack",
     "read",
     "read_contract",

@@ -1,4 +1,4 @@
-"""Whether a model is an image classifier, and of which size."""
+"""Whether a model is an image classifier, of which size, and what it gives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from edgekit.errors import UsageError
 from edgekit.tflite.model import Model, Tensor
 
 INPUT_DTYPES = ("float32", "int8", "uint8")
+
+#: Ops behind the one that gives the scores its meaning.
+_PASS_ON = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
 
 
 def classifier_shape(model: Model, where: str) -> tuple[int, int, int]:
@@ -44,6 +47,21 @@ def classifier_shape(model: Model, where: str) -> tuple[int, int, int]:
             "Where the classes are there in another shape, end the model with a Flatten layer.",
         )
     return image.shape[1], image.shape[2], scores.shape[1]
+
+
+def output_meaning(model: Model) -> str | None:
+    """What the first output is: `probabilities` after a softmax or sigmoid, else `logits`.
+
+    Returns:
+        None where it can't be seen: it comes out of a custom op, such as the Edge TPU compiler's.
+    """
+    producers = {index: op for op in model.main.operators for index in op.outputs}
+    operator = producers.get(model.main.outputs[0])
+    while operator is not None and operator.name in _PASS_ON:
+        operator = producers.get(operator.inputs[0])
+    if operator is None or operator.custom:
+        return None
+    return "probabilities" if operator.name in ("SOFTMAX", "LOGISTIC") else "logits"
 
 
 def _describe(tensor: Tensor) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from edgekit.contract import Contract
 from edgekit.errors import UnreadableError, UsageError
 from edgekit.tflite import appended, schema
-from edgekit.tflite.classifier import classifier_shape
+from edgekit.tflite.classifier import classifier_shape, output_meaning
 from edgekit.tflite.flatbuffer import Fields, Malformed, Reader, Schema, Writer
 from edgekit.tflite.model import Model
 from edgekit.tflite.reader import SCHEMA, read, read_fields
@@ -247,7 +247,9 @@ def _from_tflite(described: Fields, data: bytes, model: Model, where: str) -> Co
             mean=_channels(normalization[0]["mean"]),
             std=_channels(normalization[0]["std"]),
             labels=_labels(scores["associated_files"], data, where),
-            output="probabilities" if _gives_probabilities(model, scores) else "logits",
+            # What the Edge TPU compiler took in can't be seen: then the name of the output tells.
+            output=output_meaning(model)
+            or ("probabilities" if scores["name"] == "probability" else "logits"),
         )
     except UsageError as error:
         raise UnreadableError(
@@ -267,17 +269,6 @@ def _labels(files: Any, data: bytes, where: str) -> tuple[str, ...] | None:
                 raise UnreadableError(f"{where}: its labels are no UTF-8 text") from error
             return tuple(line.strip() for line in lines)
     return None
-
-
-def _gives_probabilities(model: Model, scores: Fields) -> bool:
-    producers = {index: op for op in model.main.operators for index in op.outputs}
-    operator = producers.get(model.main.outputs[0])
-    while operator and operator.name in ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE"):
-        operator = producers.get(operator.inputs[0])
-    if operator is None or operator.custom:
-        # What the Edge TPU compiler took in can't be seen any more.
-        return bool(scores["name"] == "probability")
-    return operator.name in ("SOFTMAX", "LOGISTIC")
 
 
 def _channels(values: Any) -> tuple[float, float, float]:

@@ -124,9 +124,9 @@ def _batch_norms(state: dict[str, npt.NDArray[np.generic]]) -> list[list[Any]]:
 
 
 def _conv_bn(x: Any, filters: int, kernel: int, stride: int, name: str, activation: bool) -> Any:
-    x = layers.Conv2D(
-        filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
-    )(x)
+    x = layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(
+        x
+    )
     x = layers.BatchNormalization(name=f"{name}_bn", **_BATCH_NORM)(x)
     return layers.ReLU(6.0, name=f"{name}_relu6")(x) if activation else x
 

