@@ -7,7 +7,7 @@ Quantization through Weight Equalization and Bias Correction", arXiv:1906.04721,
 with E[x] measured on calibration images).
 
 On EfficientNet-Lite0 to 2 it raised the SQNR of the scores by 2.7 to 4.1 dB, for half a second;
-more than 32 images changed nothing. See benchmarks/results/bias_correction.json.
+more than 32 images changed nothing. See benchmarks/results/quantization_choices.json.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ minimum and maximum of each result are taken where it is computed. The public on
 and looks at it afterwards, about four times slower; it is used where the private module is missing,
 and the caller is told.
 
-The ranges are plain minima and maxima over all images. (A moving average, the default of
-litert-quantizer, cost 0.3 points of top-1 on EfficientNet-Lite0.)
+What is kept is the minimum and maximum on each image; `edgekit.converters.ranges` makes ranges of
+them. (A moving average, the default of litert-quantizer, cost 0.3 points of top-1 on
+EfficientNet-Lite0.)
 """
 
 from __future__ import annotations
@@ -24,11 +25,9 @@ import numpy.typing as npt
 
 from edgekit import images
 from edgekit.contract import Contract
+from edgekit.converters.ranges import Observed, Ranges
 from edgekit.cpus import usable_cpus
 from edgekit.errors import RuntimeFailure
-
-#: tensor name -> (minimum, maximum) in real units.
-Ranges = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,12 @@ class Calibration:
     """What calibration learned.
 
     Attributes:
-        ranges: The range of every activation, by tensor name.
+        observed: tensor name -> float64[N, 2]: the minimum and maximum on each image.
         scores: float32[N, classes], the float model's own outputs, kept for verification.
         method: `profiler`, or `all tensors` for the slower public way.
     """
 
-    ranges: Ranges
+    observed: Observed
     scores: npt.NDArray[np.float32]
     method: str
 
@@ -67,44 +66,32 @@ def calibrate(
     record = _Profiled if profiler is not None else _AllTensors
     # One interpreter with one thread per core: batching and more threads each were slower.
     workers = min(usable_cpus(), len(pictures))
-    scores: list[npt.NDArray[np.float32] | None] = [None] * len(pictures)
-    done = 0
+    seen: dict[int, tuple[Ranges, npt.NDArray[np.float32]]] = {}
 
-    def work(first: int) -> Ranges:
-        nonlocal done
+    def work(first: int) -> None:
         recorder = record(model, profiler)
-        ranges: Ranges = {}
         for position in range(first, len(pictures), workers):
             value = images.to_input(pictures[position][None], contract, np.float32)
-            observed, scores[position] = recorder.run(value)
-            merge(ranges, observed)
-            done += 1
+            seen[position] = recorder.run(value)
             if progress is not None:
-                progress(done, len(pictures))
-        return ranges
+                progress(len(seen), len(pictures))
 
-    ranges: Ranges = {}
     with ThreadPoolExecutor(workers) as pool:
-        for part in pool.map(work, range(workers)):
-            merge(ranges, part)
-    outputs = np.stack([s for s in scores if s is not None])
-    broken = [name for name, (low, high) in ranges.items() if not np.isfinite([low, high]).all()]
-    if broken or not np.isfinite(outputs).all():
+        list(pool.map(work, range(workers)))
+    in_order = [seen[position] for position in range(len(pictures))]
+    observed = {
+        name: np.array([ranges[name] for ranges, _ in in_order], np.float64)
+        for name in in_order[0][0]
+    }
+    scores = np.stack([scores for _, scores in in_order])
+    broken = [name for name, extremes in observed.items() if not np.isfinite(extremes).all()]
+    if broken or not np.isfinite(scores).all():
         raise RuntimeFailure(
             "the float model gives numbers that are not finite on these images "
             f"({', '.join(broken[:3]) or 'at the output'})",
             "Training probably diverged: check the model with model.predict first.",
         )
-    return Calibration(ranges, outputs, record.method)
-
-
-def merge(ranges: Ranges, more: Ranges) -> None:
-    """Widens `ranges` by `more`, in place."""
-    for name, (low, high) in more.items():
-        if name in ranges:
-            known_low, known_high = ranges[name]
-            low, high = min(low, known_low), max(high, known_high)
-        ranges[name] = (low, high)
+    return Calibration(observed, scores, record.method)
 
 
 class _Profiled:

@@ -34,6 +34,8 @@ class Options:
         seed: For what is random: procedural calibration images.
         layers: How many of the worst layers to report, 0 for none.
         bias_correction: Give back the mean that rounding the weights takes away.
+        range_percentile: Activations are quantized in the range that this share of the images
+            stays within, in percent; 100 for plain extremes.
     """
 
     quantization: str = "int8"
@@ -44,6 +46,7 @@ class Options:
     seed: int = 0
     layers: int = 0
     bias_correction: bool = True
+    range_percentile: float = 95.0
 
     @property
     def corrects_bias(self) -> bool:
@@ -60,6 +63,7 @@ def make_options(
     seed: int = 0,
     layers: int = 0,
     bias_correction: bool = True,
+    range_percentile: float = 95.0,
 ) -> Options:
     """Checks what is asked for and fills in the defaults.
 
@@ -79,6 +83,8 @@ def make_options(
             )
     if samples < 1:
         raise UsageError(f"--samples {samples}: at least 1 image is needed to calibrate")
+    if not 50 <= range_percentile <= 100:
+        raise UsageError(f"--range-percentile {range_percentile:g}: expected 50 to 100")
     default = "int8" if quantization == "int8" else "float32"
     for end, io_type in (("input", input_type), ("output", output_type)):
         if io_type not in (None, default) and quantization != "int8":
@@ -100,4 +106,5 @@ def make_options(
         seed,
         layers,
         bias_correction,
+        range_percentile,
     )

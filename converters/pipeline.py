@@ -26,6 +26,7 @@ from edgekit.converters import (
     passport,
     preprocessing,
     quantize,
+    ranges,
     sources,
     tflite_source,
     verify,
@@ -35,9 +36,9 @@ from edgekit.converters.export import Description, Export
 from edgekit.converters.options import INTEGER, Options
 from edgekit.datasets import Dataset
 from edgekit.errors import UsageError
+from edgekit.evaluation.run import run_all
 from edgekit.files import refuse_overwrite, sha256, write_all
 from edgekit.overrides import Overrides
-from edgekit.runtime import run_all
 from edgekit.training import keras_file
 
 #: Called with (stage, done, total) as the work goes on.
@@ -361,9 +362,12 @@ def _quantized(read: _Read, options: Options, calibrated: calibrate.Calibration 
     contract, model = read.found.contract, read.model
     if options.corrects_bias and read.calibration is not None:
         model = bias_correction.correct(model, read.calibration.pictures, contract, "float model")
-    ranges = calibrated.ranges if calibrated is not None else {}
-    name = tflite_source.input_name(read.parsed)
-    return quantize.quantize(model, options, ranges, name, contract)
+    source_name, scores_name = tflite_source.end_names(read.parsed)
+    observed = calibrated.observed if calibrated is not None else {}
+    found = ranges.percentile_ranges(
+        observed, options.range_percentile, whole=frozenset({scores_name})
+    )
+    return quantize.quantize(model, options, found, source_name, contract)
 
 
 def _quality(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgekit.contract import Contract
-from edgekit.converters.calibrate import Ranges
 from edgekit.converters.options import INTEGER, Options
+from edgekit.converters.ranges import Ranges
 from edgekit.errors import MissingError, RuntimeFailure
 
 
@@ -41,7 +41,7 @@ def quantize(
     Args:
         model: The float file; tensor names must be unique.
         options: Which quantization, and the types of input and output.
-        ranges: The calibrated range of each activation; unused by `float16` and `dynamic`.
+        ranges: The range of each activation; unused by `float16` and `dynamic`.
         input_name: The name of the input tensor.
         contract: Gives the pinned input range.
 

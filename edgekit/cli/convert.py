@@ -119,6 +119,14 @@ is not installed.
     help="Give back the mean that rounding the weights takes away.",
 )
 @click.option(
+    "--range-percentile",
+    type=float,
+    default=95.0,
+    show_default=True,
+    metavar="P",
+    help="Activation ranges hold what P percent of the photos stay within; 100: plain extremes.",
+)
+@click.option(
     "--layers",
     type=int,
     default=0,
@@ -154,6 +162,7 @@ def command(
     input_size: tuple[int, int] | None,
     engine: str,
     bias_correction: bool,
+    range_percentile: float,
     layers: int,
     seed: int,
     modules: tuple[str, ...],
@@ -168,7 +177,15 @@ def command(
     from edgekit.converters import convert, make_options
 
     options = make_options(
-        quantization, engine, input_type, output_type, samples, seed, layers, bias_correction
+        quantization,
+        engine,
+        input_type,
+        output_type,
+        samples,
+        seed,
+        layers,
+        bias_correction,
+        range_percentile,
     )
     with ProgressBars(quiet=as_json) as bars:
         conversion = convert(

@@ -19,7 +19,7 @@ from edgekit.errors import UnreadableError, UsageError
 from edgekit.evaluation import latency, metrics
 from edgekit.evaluation.classifier import Classifier
 from edgekit.evaluation.results import Accuracy, Difference, Evaluation, ModelResult
-from edgekit.runtime import run_all
+from edgekit.evaluation.run import run_all
 
 #: Called with (stage, done, total) as work goes on.
 StageProgress = Callable[[str, int, int], None]

@@ -45,7 +45,7 @@ def runtime_name() -> str:
 class Interpreter:
     """A classifier ready to run: one image in, one vector of scores out.
 
-    Not for use by several threads at once; give each its own (see `run_all`).
+    Not for use by several threads at once; give each its own (see `edgekit.evaluation.run`).
 
     Attributes:
         input: The model's input.

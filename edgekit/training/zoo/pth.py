@@ -111,7 +111,7 @@ def _view(spec: _TensorSpec, storage: npt.NDArray[np.generic]) -> npt.NDArray[np
     view = np.lib.stride_tricks.as_strided(
         storage[spec.offset :], spec.shape, [s * size for s in spec.strides], writeable=False
     )
-    return np.ascontiguousarray(view)
+    return view.copy()  # C-contiguous; np.ascontiguousarray would turn a scalar into a vector
 
 
 class _StateDictUnpickler(pickle.Unpickler):

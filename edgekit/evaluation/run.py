@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgekit import images
 from edgekit.contract import Contract
 from edgekit.cpus import usable_cpus
-from edgekit.runtime.interpreter import Interpreter
+from edgekit.runtime import Interpreter
 
 
 def run_all(
