@@ -12,6 +12,7 @@ more than 32 images changed nothing. See benchmarks/results/quantization_choices
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -53,21 +54,31 @@ def correct(model: bytes, pictures: images.Picture, contract: Contract, where: s
 
     root = edit(model, where)
     graph = root["subgraphs"][0]
+    uses = Counter(index for op in parsed.main.operators for index in op.inputs)
+    tensors_of = Counter(tensor["buffer"] for tensor in graph["tensors"])
     for position, op in enumerate(parsed.main.operators):
         if op not in layers:
             continue
         weights, bias = (_constant(parsed, op.inputs[i]) for i in (1, 2))
         shift = mean_shift(op.name, weights, means[op.inputs[0]])
-        # Zero biases are often one shared buffer, so each corrected one gets its own.
-        corrected = (bias - shift).astype(np.float32)
-        tensor = dict(graph["tensors"][op.inputs[2]])
-        tensor["buffer"] = len(root["buffers"])
-        tensor["name"] = f"{tensor['name']};corrected{position}"
-        root["buffers"].append(_buffer(corrected))
-        inputs = np.array(graph["operators"][position]["inputs"], np.int32)
-        inputs[2] = len(graph["tensors"])
-        graph["operators"][position]["inputs"] = inputs
-        graph["tensors"].append(tensor)
+        buffer = _buffer((bias - shift).astype(np.float32))
+        tensor = graph["tensors"][op.inputs[2]]
+        # Zero biases are often one tensor or buffer for all: each op gets its own, and the last
+        # one keeps what is there, so that nothing unused is left in the file.
+        if uses[op.inputs[2]] > 1:
+            uses[op.inputs[2]] -= 1
+            tensor = dict(tensor) | {"name": f"{tensor['name']};{position}"}
+            tensors_of[tensor["buffer"]] += 1
+            inputs = np.array(op.inputs, np.int32)
+            inputs[2] = len(graph["tensors"])
+            graph["operators"][position]["inputs"] = inputs
+            graph["tensors"].append(tensor)
+        if tensors_of[tensor["buffer"]] > 1:
+            tensors_of[tensor["buffer"]] -= 1
+            tensor["buffer"] = len(root["buffers"])
+            root["buffers"].append(buffer)
+        else:
+            root["buffers"][tensor["buffer"]] = buffer
     return write(root)
 
 

@@ -14,7 +14,6 @@ EfficientNet-Lite0.)
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from edgekit.contract import Contract
 from edgekit.converters.ranges import Observed, Ranges
 from edgekit.cpus import usable_cpus
 from edgekit.errors import RuntimeFailure
+from edgekit.runtime import open_native
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Profiled:
 
     def __init__(self, model: bytes, profiler: Any) -> None:
         self._profiler = profiler
-        self._native = _interpreter(
+        self._native = open_native(
             model,
             experimental_disable_delegate_node_fusion=True,
             experimental_force_delegate_node_profiling=True,
@@ -121,7 +121,7 @@ class _AllTensors:
     method = "all tensors"
 
     def __init__(self, model: bytes, profiler: Any) -> None:
-        self._native = _interpreter(model, experimental_preserve_all_tensors=True)
+        self._native = open_native(model, experimental_preserve_all_tensors=True)
         self._input, self._output = _ends(self._native)
         self._tensors = [
             (d["index"], d["name"])
@@ -147,16 +147,6 @@ def _profiler() -> Any:
         return importlib.import_module("ai_edge_litert._pywrap_tfl_calibration")
     except ImportError:
         return None
-
-
-def _interpreter(model: bytes, **options: bool) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        native = Interpreter(model_content=model, num_threads=1, **options)
-    native.allocate_tensors()
-    return native
 
 
 def _ends(native: Any) -> tuple[int, int]:

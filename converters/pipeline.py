@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -118,12 +119,12 @@ class _Read:
 
 
 def convert(
-    source: Path | str,
-    output: Path | str | None = None,
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
     options: Options | None = None,
-    data: Path | str | None = None,
-    labels_csv: Path | str | None = None,
+    data: str | os.PathLike[str] | None = None,
+    labels_csv: str | os.PathLike[str] | None = None,
     overrides: Overrides | None = None,
     input_size: tuple[int, int] | None = None,
     modules: Sequence[str] = (),
@@ -394,7 +395,7 @@ def _stored_in_tflite(source: Path) -> tuple[Contract, str] | None:
     return keras_file.read_contract(source)
 
 
-def _path(value: Path | str | None) -> Path | None:
+def _path(value: str | os.PathLike[str] | None) -> Path | None:
     return Path(value) if value is not None else None
 
 

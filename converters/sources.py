@@ -7,6 +7,7 @@ the archive is checked first: its members' names, sizes and checksums.
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,9 +26,11 @@ KINDS = {
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _KERAS_MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 #: Limits for a .keras archive: no classifier of the zoo comes near them.
-_MAX_MEMBER_BYTES = 4 << 30
+_MAX_BYTES = 4 << 30
 _MAX_CONFIG_BYTES = 64 << 20
 _MAX_MEMBERS = 1000
+
+_PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 _READABLE = "edgekit reads .keras, .h5, a SavedModel folder, and float .tflite files."
 
@@ -48,6 +51,8 @@ def kind_of(path: Path) -> str:
             raise UnreadableError(
                 f"{path}: a folder, but no SavedModel (it holds no saved_model.pb)", _READABLE
             )
+        if path.exists() and not path.is_file():
+            raise UnreadableError(f"{path}: neither a file nor a folder", _READABLE)
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
@@ -93,6 +98,7 @@ def check_keras_archive(path: Path) -> dict[str, Any]:
     except (
         zipfile.BadZipFile,
         zlib.error,
+        struct.error,
         EOFError,
         OSError,
         ValueError,
@@ -109,24 +115,42 @@ def check_keras_archive(path: Path) -> dict[str, Any]:
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     if len(members) > _MAX_MEMBERS or len(set(names)) != len(names):
-        raise UnreadableError(f"{path}: {len(members)} members, or the same name twice")
+        raise UnreadableError(
+            f"{path}: a zip of {len(members)} members, or with the same name twice",
+            "No honest .keras file is; don't use this file.",
+        )
     missing = [name for name in _KERAS_MEMBERS if name not in names]
     if missing:
         raise UnreadableError(
             f"{path}: a zip, but no .keras file (it lacks {', '.join(missing)})",
             "Save the model with model.save('m.keras').",
         )
+    total = 0
     for member in members:
-        parts = Path(member.filename.replace("\\", "/")).parts
-        if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in member.filename:
-            raise UnreadableError(
-                f"{path}: member {member.filename!r} would be written outside its folder",
-                "No honest .keras file has such a member; don't use this file.",
-            )
-        limit = _MAX_CONFIG_BYTES if member.filename.endswith(".json") else _MAX_MEMBER_BYTES
-        if member.file_size > limit or member.file_size > 1000 * max(member.compress_size, 1024):
-            raise UnreadableError(
-                f"{path}: member {member.filename!r} claims {member.file_size:,} bytes from "
-                f"{member.compress_size:,}",
-                "No honest .keras file does; don't use this file.",
-            )
+        _check_member(path, member)
+        total += member.file_size
+    if total > _MAX_BYTES:
+        raise UnreadableError(
+            f"{path}: claims {total:,} bytes unpacked", "No honest .keras file does; don't use it."
+        )
+
+
+def _check_member(path: Path, member: zipfile.ZipInfo) -> None:
+    parts = Path(member.filename.replace("\\", "/")).parts
+    if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in member.filename:
+        raise UnreadableError(
+            f"{path}: member {member.filename!r} would be written outside its folder",
+            "No honest .keras file has such a member; don't use this file.",
+        )
+    if member.compress_type not in _PLAIN_METHODS:
+        raise UnreadableError(
+            f"{path}: member {member.filename!r} is compressed in a way that Keras doesn't use",
+            "Save the model again with model.save('m.keras').",
+        )
+    limit = _MAX_CONFIG_BYTES if member.filename.endswith(".json") else _MAX_BYTES
+    if member.file_size > limit or member.file_size > 1000 * max(member.compress_size, 1024):
+        raise UnreadableError(
+            f"{path}: member {member.filename!r} claims {member.file_size:,} bytes from "
+            f"{member.compress_size:,}",
+            "No honest .keras file does; don't use this file.",
+        )

@@ -2,7 +2,7 @@
 
 Every verb of the command line is also a call here, loaded when it is first used:
 
-    edgekit.convert("model.keras", quantization="int8", data="photos/")
+    edgekit.convert("model.keras", "model.tflite", "int8", data="photos/")
     edgekit.inspect("model.tflite")
     edgekit.evaluate(["model.keras", "model.tflite"], data="photos/")
 """
@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
-    from edgekit.api import evaluate, predict
-    from edgekit.converters import convert
+    from edgekit.api import convert, evaluate, predict
     from edgekit.tflite import inspect
     from edgekit.training.zoo import create
 
 _VERBS = {
-    "convert": "edgekit.converters",
+    "convert": "edgekit.api",
     "create": "edgekit.training.zoo",
     "evaluate": "edgekit.api",
     "inspect": "edgekit.tflite",

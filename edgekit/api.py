@@ -1,4 +1,4 @@
-"""The verbs `evaluate` and `predict` as Python calls, for .tflite and Keras files alike.
+"""The verbs `convert`, `evaluate` and `predict` as Python calls.
 
 A Keras file (`.keras`, `.h5`, a SavedModel folder) is measured as its float32 TFLite export: the
 same operations in the same runtime as the quantized file it is compared with, so that what differs
@@ -11,6 +11,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgekit import datasets, evaluation, overrides
 from edgekit.evaluation.classifier import Classifier, open_tflite
@@ -18,6 +19,9 @@ from edgekit.evaluation.evaluate import StageProgress
 from edgekit.evaluation.predict import Prediction
 from edgekit.evaluation.results import Evaluation
 from edgekit.overrides import Overrides
+
+if TYPE_CHECKING:
+    from edgekit.converters import Conversion
 
 PathLike = str | os.PathLike[str]
 
@@ -51,6 +55,68 @@ def open_classifier(path: PathLike, given: Overrides | None = None) -> Classifie
 def is_keras(path: Path) -> bool:
     """Whether a path is taken for a Keras model: by its suffix, or because it is a folder."""
     return path.suffix.lower() in _KERAS_SUFFIXES or path.is_dir()
+
+
+def convert(
+    model: PathLike,
+    output: PathLike | None = None,
+    quantization: str = "int8",
+    *,
+    data: PathLike | None = None,
+    labels_csv: PathLike | None = None,
+    preprocess: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    colour_order: str | None = None,
+    resize: str | None = None,
+    interpolation: str | None = None,
+    labels: Path | Sequence[str] | None = None,
+    input_size: tuple[int, int] | None = None,
+    modules: Sequence[str] = (),
+    force: bool = False,
+    progress: StageProgress | None = None,
+    **options: Any,
+) -> Conversion:
+    """Converts a model to TFLite and verifies what is written.
+
+    Args:
+        model: A `.keras`, `.h5`, SavedModel folder or float32 `.tflite`.
+        output: The .tflite file to write; by default the model's name.
+        quantization: `int8`, `int16x8`, `float16`, `dynamic` or `float32`.
+        data: A folder of photos to calibrate on.
+        labels_csv: A CSV of path and label for them.
+        preprocess: This and the following as in `evaluate`.
+        mean: See `evaluate`.
+        std: See `evaluate`.
+        colour_order: See `evaluate`.
+        resize: See `evaluate`.
+        interpolation: See `evaluate`.
+        labels: See `evaluate`.
+        input_size: (height, width) in pixels, for a model that takes images of any size.
+        modules: Python modules that register custom Keras classes; their code runs.
+        force: Replace existing files.
+        progress: Called with (stage, done, total).
+        **options: What else `edgekit.converters.make_options` takes, such as `samples=100`.
+
+    Raises:
+        EdgekitError: See `edgekit.errors` and `edgekit.converters.convert`.
+    """
+    from edgekit import converters
+
+    return converters.convert(
+        model,
+        output,
+        options=converters.make_options(quantization, **options),
+        data=data,
+        labels_csv=labels_csv,
+        overrides=overrides.parse(
+            preprocess, mean, std, colour_order, resize, interpolation, labels
+        ),
+        input_size=input_size,
+        modules=modules,
+        force=force,
+        observer=progress,
+    )
 
 
 def evaluate(

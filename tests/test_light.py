@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import colour_picture, write_picture
 
@@ -131,7 +130,7 @@ def test_names_written_out_for_help_are_the_real_ones() -> None:
 
 #: room -> its floor. `edgekit/__init__.py` names rooms of all floors and imports them when used.
 _FLOORS = {
-    **dict.fromkeys(("types", "errors", "version", "cpus"), 1),
+    **dict.fromkeys(("types", "errors", "version", "cpus", "quiet"), 1),
     **dict.fromkeys(("files", "contract", "overrides", "runtime", "devices", "report"), 2),
     **dict.fromkeys(("images", "tflite"), 3),
     **dict.fromkeys(("datasets", "targets", "benchmark", "deploy"), 4),
@@ -140,7 +139,7 @@ _FLOORS = {
     **dict.fromkeys(("api", "cli"), 7),
 }
 #: Neighbours on one floor that may be used, in this direction only.
-_NEIGHBOURS = {("overrides", "contract")}
+_NEIGHBOURS = {("overrides", "contract"), ("cli", "api")}
 _TENSORFLOW = frozenset({"tensorflow", "keras", "tf_keras"})
 
 
@@ -194,7 +193,6 @@ def test_converters_are_one_package_under_both_names() -> None:
     import edgekit.converters as package
 
     assert Path(package.__path__[0]).resolve() == _ROOT / "converters"
-    assert np.array_equal(
-        sorted(p.name for p in (_ROOT / "converters").glob("*.py")),
-        sorted(p.name for p in (_ROOT / "edgekit" / "converters").glob("*.py")),
+    assert (_ROOT / "edgekit" / "converters" / "pipeline.py").samefile(
+        _ROOT / "converters" / "pipeline.py"
     )

@@ -126,7 +126,10 @@ def test_create_on_the_command_line(run_cli: Cli, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["mobilenet_v9"], "There are: efficientnet_lite0, efficientnet_lite1"),
-        (["efficientnet_lite3"], "one of efficientnet_lite0, efficientnet_lite1, efficientnet_lite2"),
+        (
+            ["efficientnet_lite3"],
+            "one of efficientnet_lite0, efficientnet_lite1, efficientnet_lite2",
+        ),
         (["efficientnet_lite0", "--size", "16"], "expected 32 to 1024 pixels"),
         (["efficientnet_lite0", "--classes", "0"], "expected 1 to 100,000"),
         (["efficientnet_lite0", "-o", "m.h5"], "Name it with -o m.keras"),

@@ -110,9 +110,7 @@ def split(photos: Path, calibration: Path, samples: int) -> list[datasets.Sample
 
 def measure(command: list[str]) -> Run:
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         watcher = _TreeWatcher(process.pid)
         watcher.start()
         code = process.wait()

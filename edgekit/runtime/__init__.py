@@ -4,7 +4,7 @@
 hurt.
 """
 
-from edgekit.runtime.interpreter import Interpreter, runtime_name
+from edgekit.runtime.interpreter import Interpreter, open_native, runtime_name
 from edgekit.runtime.probe import check_in_child
 
-__all__ = ["Interpreter", "check_in_child", "runtime_name"]
+__all__ = ["Interpreter", "check_in_child", "open_native", "runtime_name"]

@@ -6,12 +6,14 @@ import contextlib
 import functools
 import importlib
 import importlib.metadata
+import threading
 import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgekit import quiet
 from edgekit.errors import MissingError, RuntimeFailure
 from edgekit.types import TensorInfo
 
@@ -22,6 +24,8 @@ _RUNTIMES = (
     ("tflite_runtime.interpreter", "tflite-runtime"),
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
+
+_opening = threading.Lock()
 
 
 @functools.cache
@@ -64,19 +68,8 @@ class Interpreter:
             RuntimeFailure: The runtime refuses the model.
             MissingError: No runtime is installed.
         """
-        module, name = _runtime()
-        options: dict[str, Any] = {}
-        if keep_all_tensors:
-            options["experimental_preserve_all_tensors"] = True
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._native = module.Interpreter(
-                    model_content=model, num_threads=threads, **options
-                )
-            self._native.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise RuntimeFailure(f"{name} can't load the model: {error}") from error
+        options = {"experimental_preserve_all_tensors": True} if keep_all_tensors else {}
+        self._native = open_native(model, threads, **options)
         self.input = _info(self._native.get_input_details()[0])
         self.output = _info(self._native.get_output_details()[0])
 
@@ -109,6 +102,30 @@ class Interpreter:
     def tensors(self) -> list[TensorInfo]:
         """All tensors of the main subgraph, temporary ones left out."""
         return [_info(d) for d in self._native.get_tensor_details() if d["name"]]
+
+
+def open_native(model: bytes, threads: int = 1, **options: bool) -> Any:
+    """The runtime's own interpreter, tensors allocated, for what `Interpreter` doesn't offer.
+
+    Args:
+        model: The bytes of a .tflite file.
+        threads: CPU threads per inference.
+        **options: Options of the runtime's constructor.
+
+    Raises:
+        RuntimeFailure: The runtime refuses the model.
+        MissingError: No runtime is installed.
+    """
+    module, name = _runtime()
+    try:
+        # Python's warnings and file descriptor 2 belong to the whole process: one at a time.
+        with _opening, warnings.catch_warnings(), quiet.native_stderr():
+            warnings.simplefilter("ignore")
+            native = module.Interpreter(model_content=model, num_threads=threads, **options)
+            native.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise RuntimeFailure(f"{name} can't load the model: {error}") from error
+    return native
 
 
 def _info(details: dict[str, Any]) -> TensorInfo:

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
+from edgekit import quiet
 from edgekit.errors import MissingError, UsageError
 from edgekit.files import refuse_overwrite
 from edgekit.training.zoo.catalogue import CATALOGUE, Entry, entry
@@ -65,9 +66,10 @@ def create(
         raise MissingError(
             "creating a model needs TensorFlow", 'Install it: pip install "edgekit[convert]"'
         )
-    from edgekit.training.zoo import writer
+    with quiet.native_stderr():  # importing TensorFlow logs a page
+        from edgekit.training.zoo import writer
 
-    writer.write(chosen, output, weights_file, classes, size)
+        writer.write(chosen, output, weights_file, classes, size)
     return output
 
 

@@ -1,0 +1,34 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check wheel clean
+
+demo: $(VENV)/demo.installed
+	$(BIN)/python benchmarks/demo.py
+
+test: $(VENV)/dev.installed
+	@start=$$(date +%s); $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
+	  && $(BIN)/python -m pytest; \
+	  code=$$?; echo "make test took $$(( $$(date +%s) - start )) s"; exit $$code
+
+# A wheel in a clean environment without TensorFlow: the light road.
+wheel: $(VENV)/dev.installed
+	$(BIN)/python tests/check_wheel.py
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/demo.installed: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[convert,weights,demo]"
+	touch $@
+
+$(VENV)/dev.installed: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet -e ".[convert,weights,demo,dev]"
+	touch $@
