@@ -60,9 +60,7 @@ def main() -> None:
             for percentile, (name, graph) in itertools.product(
                 PERCENTILES, (("plain", model), ("bias correction", corrected))
             ):
-                found_ranges = ranges.percentile_ranges(
-                    observed, percentile, frozenset({scores_name})
-                )
+                found_ranges = ranges.percentile_ranges(observed, percentile, scores_name)
                 converted = quantize.quantize(graph, make_options(), found_ranges, source, contract)
                 scores = run_all(converted, loaded.pictures, contract)
                 expected, answered = reference[judges], scores[judges]

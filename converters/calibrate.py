@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit import images
+from edgekit import images, tflite
 from edgekit.contract import Contract
 from edgekit.converters.ranges import Observed, Ranges
 from edgekit.cpus import usable_cpus
@@ -123,10 +123,14 @@ class _AllTensors:
     def __init__(self, model: bytes, profiler: Any) -> None:
         self._native = open_native(model, experimental_preserve_all_tensors=True)
         self._input, self._output = _ends(self._native)
+        # Constants are left out: the quantizer would take the range of weights for the whole tensor
+        # and quantize them per tensor.
+        graph = tflite.read(model, "the float model").main
+        written = {index for operator in graph.operators for index in operator.outputs}
         self._tensors = [
-            (d["index"], d["name"])
-            for d in self._native.get_tensor_details()
-            if d["name"] and d["dtype"] == np.float32 and np.prod(d["shape"]) > 0
+            (tensor.index, tensor.name)
+            for tensor in graph.tensors
+            if tensor.index in written and tensor.dtype == "float32" and tensor.elements > 0
         ]
 
     def run(self, value: npt.NDArray[Any]) -> tuple[Ranges, npt.NDArray[np.float32]]:

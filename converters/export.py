@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,13 +18,28 @@ from typing import IO, Any
 
 import numpy as np
 
+from edgekit import quiet
 from edgekit.converters import sources
-from edgekit.errors import BY_NAME, MissingError, RuntimeFailure, UnreadableError
+from edgekit.errors import (
+    BY_NAME,
+    EdgekitError,
+    MissingError,
+    NotMetError,
+    RuntimeFailure,
+    UnreadableError,
+)
 from edgekit.runtime import Interpreter
 
 #: How far the float32 export may be from the source on the probe image, relative to the largest
 #: output. The exports measured were within 2e-6.
 PROBE_TOLERANCE = 1e-3
+
+#: `-m` and `-c` look in the current folder first, where a `random.py` of the user's would be taken
+#: for Python's own.
+_CHILD = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; "
+    "from edgekit.converters.exporter import main; sys.exit(main())"
+)
 
 
 @dataclass(frozen=True)
@@ -102,14 +118,19 @@ class Export:
     def __enter__(self) -> Export:
         self._log: IO[bytes] = (self.work / "log.txt").open("wb")
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "edgekit.converters.exporter"],
+            [sys.executable, "-c", _CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=None if quiet.debugging() else self._log,
             text=True,
             encoding="utf-8",
             # Modules named with --import are looked up from where the user is.
-            env=os.environ | {"PYTHONPATH": _python_path(bool(self._request["modules"]))},
+            env=os.environ
+            | {
+                "PYTHONPATH": _python_path(bool(self._request["modules"])),
+                # What Keras unpacks goes with the folder, even where the child is killed.
+                "TMPDIR": str(self.work),
+            },
         )
         self._say(json.dumps(self._request))
         return self
@@ -148,6 +169,11 @@ class Export:
         probe = np.load(self.work / "probe.npz")
         answer = Interpreter(model).invoke(probe["input"])
         expected = probe["output"][0]
+        if not np.isfinite(expected).all():
+            raise NotMetError(
+                f"{self._path}: the model gives numbers that are not finite (NaN or infinity)",
+                "Training probably diverged: look at its weights, and train it again.",
+            )
         error = float(np.max(np.abs(answer - expected)))
         if not error <= PROBE_TOLERANCE * max(float(np.max(np.abs(expected))), 1e-3):
             raise RuntimeFailure(
@@ -176,7 +202,7 @@ class Export:
     def _next(self, expected: str) -> dict[str, Any]:
         assert self._child is not None and self._child.stdout is not None
         line = self._child.stdout.readline()
-        if not line:
+        if not line.endswith("\n"):  # nothing, or cut off
             raise self._crashed()
         values: dict[str, Any] = json.loads(line)
         event = values.pop("event")
@@ -185,16 +211,21 @@ class Export:
         assert event == expected, f"the export child said {event}, not {expected}"
         return values
 
-    def _crashed(self) -> UnreadableError:
+    def _crashed(self) -> EdgekitError:
         assert self._child is not None
         code = self._child.wait()
+        if code == -signal.SIGKILL:
+            return RuntimeFailure(
+                f"{self._path}: TensorFlow was killed while it read the model",
+                "The machine is probably out of memory: close other programs and try again.",
+            )
         tail = (self.work / "log.txt").read_text("utf-8", "replace").strip().splitlines()[-1:]
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         said = f": {tail[0][:300]}" if tail else ""
         return UnreadableError(
             f"{self._path}: TensorFlow ended ({how}) while reading {sources.KINDS[self._kind]}"
             f"{said}",
-            "The file is damaged, or the machine is out of memory.",
+            "The file is damaged, or TensorFlow doesn't work on this machine.",
         )
 
 
@@ -206,7 +237,8 @@ def _close(stream: IO[str]) -> None:
 def _python_path(with_current_folder: bool) -> str:
     """This process's module path, for the child; the current folder only where it is wanted."""
     entries = [entry for entry in sys.path if entry]
-    return os.pathsep.join([str(Path.cwd()), *entries] if with_current_folder else entries)
+    # Last, so that a file there can't take the place of a module that TensorFlow imports.
+    return os.pathsep.join([*entries, str(Path.cwd())] if with_current_folder else entries)
 
 
 def _require_tensorflow(path: Path, kind: str) -> None:

@@ -10,6 +10,7 @@ Protocol: the request is one JSON object on stdin. On stdout, one JSON object a 
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -19,7 +20,10 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
-from edgekit.errors import BY_NAME, EdgekitError
+from edgekit.errors import BY_NAME, EdgekitError, RuntimeFailure, UnreadableError
+
+#: The disk is full, its quota is used up, or a file grew past the limit of the process.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> int:
@@ -31,19 +35,39 @@ def main() -> int:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    _limit_memory()
+    # TensorFlow and Keras raise anything from a damaged or unusual model.
     try:
         _serve(request, events)
-    except EdgekitError as error:
+    except Exception as error:
         traceback.print_exc()
+        known = _known(error, request)
         _send(
             events,
             "error",
-            type=next(n for n, cls in BY_NAME.items() if isinstance(error, cls)),
-            message=error.message,
-            hint=error.hint,
+            type=next(n for n, cls in BY_NAME.items() if isinstance(known, cls)),
+            message=known.message,
+            hint=known.hint,
         )
-        return error.exit_code
+        return known.exit_code
     return 0
+
+
+def _known(error: Exception, request: dict[str, Any]) -> EdgekitError:
+    """An error in edgekit's words."""
+    if isinstance(error, EdgekitError):
+        return error
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return RuntimeFailure(
+            f"{request['work']}: no space for temporary files ({error.strerror})",
+            "Free some space, or set TMPDIR to a folder on another disk.",
+        )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return UnreadableError(
+        f"{request['path']}: TensorFlow can't work with this model ({reason})",
+        "The file is damaged, asks for more memory than there is, or uses what TFLite can't run.",
+    )
 
 
 def _serve(request: dict[str, Any], events: TextIO) -> None:
@@ -80,6 +104,19 @@ def _serve(request: dict[str, Any], events: TextIO) -> None:
 
 def _send(events: TextIO, event: str, **values: Any) -> None:
     print(json.dumps({"event": event, **values}), file=events, flush=True)
+
+
+def _limit_memory() -> None:
+    """Holds this process to the machine's memory, so that absurd sizes fail and nothing swaps."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Not RLIMIT_AS: TensorFlow reserves far more addresses than it ever uses.
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [limit for limit in (memory, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
 
 
 def _end_with_parent() -> None:

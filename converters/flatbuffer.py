@@ -13,7 +13,8 @@ INPUT_NAME, OUTPUT_NAME = "image", "scores"
 def prepare(model: bytes, where: str) -> bytes:
     """A float model as calibration and quantization want it.
 
-    They go by tensor name, so every tensor gets a name of its own; and the batch is 1 for good.
+    They go by tensor name, so every tensor gets a name of its own, which is UTF-8 without zeros;
+    and the batch is 1 for good.
 
     Args:
         model: The bytes of a .tflite file.
@@ -21,11 +22,13 @@ def prepare(model: bytes, where: str) -> bytes:
     """
     root = edit(model, where)
     tensors = root["subgraphs"][0]["tensors"]
-    names = [tensor["name"] or "" for tensor in tensors]
+    names = [_plain(tensor["name"] or "") for tensor in tensors]
+    odd = any(name != (tensor["name"] or "") for name, tensor in zip(names, tensors, strict=True))
     repeated = {name for name, count in Counter(names).items() if count > 1 or not name}
-    if not repeated and not any(len(tensor["shape_signature"]) for tensor in tensors):
+    if not odd and not repeated and not any(len(tensor["shape_signature"]) for tensor in tensors):
         return model
     for index, tensor in enumerate(tensors):
+        tensor["name"] = names[index]
         if names[index] in repeated:
             tensor["name"] = f"{names[index] or 'tensor'};{index}"
         tensor["shape_signature"] = []
@@ -46,3 +49,8 @@ def add_signature(model: bytes, where: str) -> bytes:
     ]
     root["description"] = "edgekit"
     return write(root)
+
+
+def _plain(name: str) -> str:
+    """A name as Python and C both read it; what was no UTF-8 has been read as U+FFFD."""
+    return name.replace("\ufffd", "?").replace("\0", "?")

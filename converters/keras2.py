@@ -15,7 +15,12 @@ Config = dict[str, Any]
 #: they hold these values (None: any value).
 _DROPPED: dict[str, dict[str, Any]] = {
     "DepthwiseConv2D": {"groups": 1},
-    "SeparableConv2D": {"groups": 1},
+    "SeparableConv2D": {
+        "groups": 1,
+        "kernel_initializer": None,
+        "kernel_regularizer": None,
+        "kernel_constraint": None,
+    },
     "Conv2DTranspose": {"groups": 1},
     "RandomFlip": {"rng_type": None},
     "RandomRotation": {"rng_type": None},
@@ -27,10 +32,13 @@ _DROPPED: dict[str, dict[str, Any]] = {
     "RandomWidth": {"rng_type": None},
     "RandomCrop": {"rng_type": None},
     "Dropout": {"rng_type": None},
-    "SpatialDropout2D": {"rng_type": None},
+    "SpatialDropout2D": {"rng_type": None, "noise_shape": None, "trainable": None},
     "GaussianNoise": {"rng_type": None},
     "InputLayer": {"ragged": False},
 }
+#: Activations that both have, with other formulas: Keras 2's is max(0, min(1, 0.2 x + 0.5)), Keras
+#: 3's relu6(x + 3) / 6.
+_OTHER_FORMULA = ("hard_sigmoid",)
 _OP_LAYERS = ("TFOpLambda", "SlicingOpLambda")
 _TF_OP = {"module": "edgekit", "class_name": "TFOp", "registered_name": "edgekit>TFOp"}
 
@@ -46,6 +54,9 @@ def translate(config: Config) -> Config:
 
     Args:
         config: `config.json` of a `.keras` file, or `model_config` of an HDF5 file.
+
+    Raises:
+        ValueError: Keras 3 has nothing that computes the same.
     """
     return _model(config)
 
@@ -105,6 +116,8 @@ def _layer(layer: Config, nested: frozenset[str] = frozenset()) -> Config:
 
 
 def _layer_config(class_name: str, config: Config) -> Config:
+    if config.get("activation") in _OTHER_FORMULA:
+        raise ValueError(f"the activation {config['activation']} is another function in Keras 3")
     dropped = _DROPPED.get(class_name, {})
     result = {
         key: value

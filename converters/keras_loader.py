@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -24,6 +25,7 @@ _REGISTER_HINT = (
     "Decorate the class with @keras.saving.register_keras_serializable(), put it in a module, and "
     "name that module with --import MODULE (its code then runs)."
 )
+_SAVE_AGAIN = "The file is damaged: save or copy it again."
 
 
 def load(path: Path, kind: str, modules: Sequence[str]) -> Any:
@@ -43,25 +45,49 @@ def load(path: Path, kind: str, modules: Sequence[str]) -> Any:
         UsageError: A module of `modules` can't be imported.
     """
     for name in modules:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(f"--import {name}: {error}") from error
+        _import(name)
     config = sources.check_keras_archive(path) if kind == "keras" else _hdf5_config(path)
     _refuse_code(path, config)
     if not keras2.is_keras2(config):
-        return _load_with_keras3(path)
+        with _rightly_named(path, kind) as file:
+            return _load_with_keras3(file, path)
     try:
         return _load_translated(path, kind, config)
     except UnreadableError as error:
-        return _load_with_keras2(path, error)
+        with _rightly_named(path, kind) as file:
+            return _load_with_keras2(file, path, error)
 
 
-def _load_with_keras3(path: Path) -> Any:
+def _import(name: str) -> None:
+    # It is the user's code, which may raise anything or end the process.
+    try:
+        importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"--import {name}: {type(error).__name__}: {_first_line(error)}",
+            "Give a module that Python can import from the current folder or the environment.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _rightly_named(path: Path, kind: str) -> Iterator[Path]:
+    """The file under a name that Keras takes for this kind: it goes by the suffix alone."""
+    suffixes = {"keras": (".keras",), "h5": (".h5", ".hdf5")}[kind]
+    if path.suffix in suffixes:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        link = Path(folder) / f"model{suffixes[0]}"
+        link.symlink_to(path.resolve())
+        yield link
+
+
+def _load_with_keras3(file: Path, path: Path) -> Any:
+    """Loads `file`; errors speak of `path`."""
     # Keras raises anything from a damaged or foreign file; this is the one place that turns it into
     # edgekit's words.
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:
         raise UnreadableError(
             f"{path}: Keras {keras.__version__} can't read it: {_first_line(error)}",
@@ -73,9 +99,10 @@ def _load_translated(path: Path, kind: str, config: dict[str, Any]) -> Any:
     """Loads a Keras 2 file through a copy whose configuration is Keras 3's."""
     try:
         translated = keras2.translate(config)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise UnreadableError(
-            f"{path}: a Keras 2 model whose configuration can't be translated: {error!r}"
+            f"{path}: a Keras 2 model whose configuration can't be translated: {error!r}",
+            "Save it again, with Keras 3 where you can.",
         ) from error
     with tempfile.TemporaryDirectory(prefix="edgekit-keras2-") as folder:
         copy = Path(folder) / f"model.{kind}"
@@ -88,15 +115,10 @@ def _load_translated(path: Path, kind: str, config: dict[str, Any]) -> Any:
             shutil.copyfile(path, copy)
             with h5py.File(copy, "r+") as file:
                 file.attrs["model_config"] = json.dumps(translated)
-        try:
-            return _load_with_keras3(copy)
-        except UnreadableError as error:
-            raise UnreadableError(
-                error.message.replace(str(copy), str(path)), error.hint
-            ) from error
+        return _load_with_keras3(copy, path)
 
 
-def _load_with_keras2(path: Path, translation_error: UnreadableError) -> Any:
+def _load_with_keras2(file: Path, path: Path, translation_error: UnreadableError) -> Any:
     """Loads a file that could not be translated with tf_keras, where that is installed."""
     if importlib.util.find_spec("tf_keras") is None:
         raise MissingError(
@@ -107,7 +129,7 @@ def _load_with_keras2(path: Path, translation_error: UnreadableError) -> Any:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     tf_keras = importlib.import_module("tf_keras")
     try:
-        return tf_keras.models.load_model(path, compile=False, safe_mode=True)
+        return tf_keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # as in _load_with_keras3
         raise UnreadableError(
             f"{path}: neither Keras 3 nor Keras 2 can read it: {_first_line(error)}",
@@ -123,8 +145,7 @@ def _hdf5_config(path: Path) -> dict[str, Any]:
             has_weights = "layer_names" in file.attrs or "layers" in file
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise UnreadableError(
-            f"{path}: not a sound HDF5 file ({_first_line(error)})",
-            "The file is damaged: save or copy it again.",
+            f"{path}: not a sound HDF5 file ({_first_line(error)})", _SAVE_AGAIN
         ) from error
     if raw is None:
         what = "only weights, no model" if has_weights else "no Keras model"
@@ -135,47 +156,55 @@ def _hdf5_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(raw)
     except (ValueError, TypeError, RecursionError) as error:
-        raise UnreadableError(f"{path}: its model_config is damaged ({error})") from error
+        raise UnreadableError(
+            f"{path}: its model_config is damaged ({error})", _SAVE_AGAIN
+        ) from error
     if not isinstance(config, dict):
-        raise UnreadableError(f"{path}: its model_config describes no model")
+        raise UnreadableError(f"{path}: its model_config describes no model", _SAVE_AGAIN)
     return config
 
 
 def _refuse_code(path: Path, config: dict[str, Any]) -> None:
     """Stops at what would run code from the file, before Keras sees it."""
-    for item in _objects(config):
+    for item in _objects(config, path):
         class_name, module = item["class_name"], str(item.get("module") or "")
         name = _name_of(item)
-        if class_name in ("Lambda", "__lambda__"):
+        # Keras also takes "layers.Lambda" of the module "keras".
+        if class_name.rpartition(".")[2] in ("Lambda", "__lambda__"):
             raise UnreadableError(
                 f"{path}: layer {name!r} is a Lambda layer: it carries Python code that could do "
                 "anything, and is not loaded",
                 "Replace it by a layer (Rescaling for arithmetic on pixels) or by a class of your "
                 "own, and save the model again. " + _REGISTER_HINT,
             )
-        registered = item.get("registered_name")
+        registered = str(item.get("registered_name") or class_name)
         package = module.split(".")[0]
+        # A registered class is named PACKAGE>CLASS, and its module may be left out.
         known = not module or package in ("keras", "tf_keras", "builtins", "edgekit")
-        if not known and keras.saving.get_registered_object(registered or class_name) is None:
+        known = known and ">" not in registered
+        if not known and keras.saving.get_registered_object(registered) is None:
+            full = f"{module}.{class_name}" if module else registered
             raise UnreadableError(
-                f"{path}: {name!r} is of the custom class {module}.{class_name}: loading it could "
+                f"{path}: {name!r} is of the custom class {full}: loading it could "
                 "run code, and it is not registered",
                 _REGISTER_HINT,
             )
 
 
-def _objects(value: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
+def _objects(value: Any, path: Path, depth: int = 0) -> Iterator[dict[str, Any]]:
     """Every serialized object in a configuration, outer ones first."""
     if depth > 200:
-        raise UnreadableError("the model's configuration is nested absurdly deep")
+        raise UnreadableError(
+            f"{path}: the model's configuration is nested absurdly deep", _SAVE_AGAIN
+        )
     if isinstance(value, dict):
         if isinstance(value.get("class_name"), str):
             yield value
         for entry in value.values():
-            yield from _objects(entry, depth + 1)
+            yield from _objects(entry, path, depth + 1)
     elif isinstance(value, list):
         for entry in value:
-            yield from _objects(entry, depth + 1)
+            yield from _objects(entry, path, depth + 1)
 
 
 def _name_of(item: dict[str, Any]) -> str:
@@ -184,7 +213,7 @@ def _name_of(item: dict[str, Any]) -> str:
     return str(item.get("name") or inner or item["class_name"])
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,9 @@ def write(conversion: Conversion, model: bytes, recipe: Any) -> bytes:
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A file name can hold bytes that are no UTF-8.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _versions() -> dict[str, str]:
@@ -87,4 +90,4 @@ def _versions() -> dict[str, str]:
 
 def _finite(value: float) -> float | None:
     """JSON has no infinity: two equal models have no SQNR."""
-    return value if abs(value) != float("inf") else None
+    return value if math.isfinite(value) else None

@@ -216,7 +216,8 @@ def convert(
         worst_layers=worst,
         seconds=watch.seconds,
     )
-    recipe = quantize.recipe(options) if options.quantization != "float32" else None
+    by_litert = options.engine == "litert" and options.quantization != "float32"
+    recipe = quantize.recipe(options) if by_litert else None
     write_all({output: final, passport_path: passport.write(conversion, final, recipe)})
     return conversion
 
@@ -365,8 +366,13 @@ def _quantized(read: _Read, options: Options, calibrated: calibrate.Calibration 
         model = bias_correction.correct(model, read.calibration.pictures, contract, "float model")
     source_name, scores_name = tflite_source.end_names(read.parsed)
     observed = calibrated.observed if calibrated is not None else {}
+    procedural = read.calibration is not None and read.calibration.kind == "procedural"
     found = ranges.percentile_ranges(
-        observed, options.range_percentile, whole=frozenset({scores_name})
+        observed,
+        # The spread over procedural images says nothing of the spread over photos.
+        100.0 if procedural else options.range_percentile,
+        scores_name,
+        ranges.PROCEDURAL_HEADROOM if procedural else 1.0,
     )
     return quantize.quantize(model, options, found, source_name, contract)
 

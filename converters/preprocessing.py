@@ -86,6 +86,14 @@ def _stored_or_inferred(
     stored: tuple[Contract, str] | None,
     overrides: Overrides,
 ) -> Found:
+    normalizing = ", ".join(f"{name!r} ({kind})" for kind, name in description.pixelwise)
+    raw = NORMALIZATIONS["raw"]
+    if normalizing and _is_raw(stored) and overrides.normalization not in (None, raw):
+        raise UsageError(
+            f"{path}: the model normalizes its input itself in layer {normalizing}; what you "
+            "gave would do it a second time",
+            "Use --preprocess raw, or leave it out.",
+        )
     if stored is not None:
         contract, where = stored
         if (contract.height, contract.width) != (description.height, description.width):
@@ -103,14 +111,7 @@ def _stored_or_inferred(
         return Found(contract, f"from {where}")
 
     contract = Contract(description.height, description.width)
-    normalizing = ", ".join(f"{name!r} ({kind})" for kind, name in description.pixelwise)
     if normalizing:
-        if overrides.normalization not in (None, NORMALIZATIONS["raw"]):
-            raise UsageError(
-                f"{path}: the model normalizes its input itself in layer {normalizing}; what you "
-                "gave would do it a second time",
-                "Use --preprocess raw, or leave it out.",
-            )
         return Found(contract, f"raw pixels, inferred from layer {normalizing} at the input")
     if overrides.normalization is not None:
         return Found(contract, "given on the command line")
@@ -126,3 +127,8 @@ def _stored_or_inferred(
         "doesn't guess",
         f"Say it with --preprocess: {normalization_choices()}; or with --mean and --std.",
     )
+
+
+def _is_raw(stored: tuple[Contract, str] | None) -> bool:
+    """Whether nothing stored says that something comes before the model's own arithmetic."""
+    return stored is None or stored[0] == stored[0].with_normalization(NORMALIZATIONS["raw"])

@@ -21,19 +21,29 @@ Ranges = dict[str, tuple[float, float]]
 Observed = Mapping[str, npt.NDArray[np.float64]]
 
 
-def percentile_ranges(observed: Observed, percentile: float, whole: frozenset[str]) -> Ranges:
+#: How much wider than on procedural images the scores are taken to be. No model is as sure of them
+#: as of photos: EfficientNet-Lite0's highest score was 8 there and 18 on photos, and clipping at 8
+#: made the surest classes equal: 77.7 % top-1 instead of 88.7 %.
+PROCEDURAL_HEADROOM = 2.0
+
+
+def percentile_ranges(
+    observed: Observed, percentile: float, scores: str, headroom: float = 1.0
+) -> Ranges:
     """The range of each tensor.
 
     Args:
         observed: What calibration recorded.
         percentile: 50 to 100; 100 gives plain extremes.
-        whole: Tensors that keep their plain extremes: the scores, where clipping would make the
-            surest classes equal.
+        scores: The output tensor. It keeps its plain extremes: clipping would make the surest
+            classes equal.
+        headroom: Widens the range of the scores; see `PROCEDURAL_HEADROOM`.
     """
     ranges = {}
     for name, extremes in observed.items():
-        share = 100.0 if name in whole else percentile
-        low = float(np.percentile(extremes[:, 0], 100 - share))
-        high = float(np.percentile(extremes[:, 1], share))
+        share = 100.0 if name == scores else percentile
+        factor = headroom if name == scores else 1.0
+        low = float(np.percentile(extremes[:, 0], 100 - share)) * factor
+        high = float(np.percentile(extremes[:, 1], share)) * factor
         ranges[name] = (low, high)
     return ranges

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from edgekit import tflite
 from edgekit.converters import flatbuffer
 from edgekit.converters.export import Description
-from edgekit.errors import UsageError
+from edgekit.errors import NotMetError, UnreadableError, UsageError
 from edgekit.runtime import check_in_child
 
 _PIXELWISE = ("MUL", "ADD", "SUB", "DIV")
 
 
-def open_float(path: Path) -> tuple[bytes, Description]:
+def open_float(path: Path, size: tuple[int, int] | None = None) -> tuple[bytes, Description]:
     """Reads a float32 .tflite file of unknown origin.
+
+    Args:
+        path: The file.
+        size: Input height and width, where the user said them: they must be the file's.
 
     Returns:
         The file as the later stages want it, and what it is.
 
     Raises:
         UnreadableError: It is no sound .tflite file.
-        UsageError: It is quantized already, or no image classifier.
+        UsageError: It is quantized already, no image classifier, or one of another size.
+        NotMetError: Its weights are not finite.
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"{path}: {error.strerror or error}") from error
     parsed = tflite.read(data, str(path))
     quantized = [t for t in parsed.main.tensors if t.dtype in ("int8", "uint8", "int16", "float16")]
     if quantized:
@@ -32,9 +42,26 @@ def open_float(path: Path) -> tuple[bytes, Description]:
             "Convert from the Keras model, or from its float32 .tflite file.",
         )
     height, width, classes = tflite.classifier_shape(parsed, str(path))
+    if size not in (None, (height, width)):
+        raise UsageError(
+            f"{path}: --input-size {size[0]}x{size[1]}, but the model's input is "
+            f"{height} x {width}",
+            "Leave it out: a .tflite file has one size.",
+        )
+    _refuse_nan(parsed, path)
     check_in_child(data, str(path))
     description = Description(height, width, classes, path.stem, "TFLite", pixelwise_prefix(parsed))
     return flatbuffer.prepare(data, str(path)), description
+
+
+def _refuse_nan(parsed: tflite.Model, path: Path) -> None:
+    for tensor in parsed.main.tensors:
+        value = parsed.constant(tensor) if tensor.dtype == "float32" else None
+        if value is not None and not np.isfinite(value).all():
+            raise NotMetError(
+                f"{path}: the weights {tensor.name!r} are not finite numbers (NaN or infinity)",
+                "Training probably diverged, or the file is damaged: look at the model again.",
+            )
 
 
 def pixelwise_prefix(parsed: tflite.Model) -> tuple[tuple[str, str], ...]:

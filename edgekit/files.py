@@ -12,21 +12,45 @@ from pathlib import Path
 from edgekit.errors import RuntimeFailure, UsageError
 
 
-def refuse_overwrite(*paths: Path, force: bool) -> None:
+def refuse_overwrite(*paths: Path, force: bool, source: Path | None = None) -> None:
     """Checks that outputs may be written, before any work is done.
 
+    Args:
+        paths: The files to write.
+        force: Whether existing files may be replaced.
+        source: What they are made from, which is never replaced.
+
     Raises:
-        UsageError: One of the files exists and `force` is not set, or its folder is missing.
+        UsageError: One of the files exists and `force` is not set, it is the source, or its folder
+            is missing.
+        RuntimeFailure: Nothing can be written there.
     """
     for path in paths:
-        if path.is_dir():
-            raise UsageError(f"{path}: is a folder", "Name a file with -o.")
-        if path.exists() and not force:
-            raise UsageError(f"{path}: exists already", "Use --force to replace it.")
-        if not path.parent.is_dir():
+        try:
+            _refuse_overwrite(path, force, source)
+        except OSError as error:  # a name that is too long, a folder that can't be entered
             raise UsageError(
-                f"{path}: its folder doesn't exist", f"Create it: mkdir -p {path.parent}"
-            )
+                f"{path}: can't be written ({error.strerror or error})",
+                "Choose another place with -o.",
+            ) from error
+
+
+def _refuse_overwrite(path: Path, force: bool, source: Path | None) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder", "Name a file with -o.")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(
+            f"{path}: is the file that is read, and would be replaced by what is made from it",
+            "Name another file with -o.",
+        )
+    if path.exists() and not force:
+        raise UsageError(f"{path}: exists already", "Use --force to replace it.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: its folder doesn't exist", f"Create it: mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise RuntimeFailure(
+            f"{path}: its folder can't be written to", "Choose another place with -o."
+        )
 
 
 def write_all(contents: dict[Path, bytes]) -> None:
@@ -39,13 +63,21 @@ def write_all(contents: dict[Path, bytes]) -> None:
     """
     with contextlib.ExitStack() as stack:
         temporaries = {path: stack.enter_context(_temporary_beside(path)) for path in contents}
-        path = next(iter(contents))
+        path, fresh = next(iter(contents)), [path for path in contents if not path.exists()]
+        written: list[Path] = []
         try:
             for path, data in contents.items():
                 _write_and_flush(temporaries[path], data)
             for path, temporary in temporaries.items():
                 temporary.replace(path)
-        except OSError as error:
+                written.append(path)
+        except BaseException as error:
+            # Renaming fails only where someone made a folder of that name since; or Ctrl-C.
+            for done in written:
+                if done in fresh:
+                    done.unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
             raise RuntimeFailure(
                 f"{path}: could not be written ({error.strerror or error})",
                 "Nothing was left behind. Free some space or choose another place with -o.",

@@ -16,6 +16,8 @@ from edgekit.contract import (
 )
 from edgekit.errors import UnreadableError, UsageError
 
+_ONE_A_LINE = "Give a UTF-8 text file with one label a line, in the order of the outputs."
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -142,14 +144,12 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except OSError as error:
-        raise UnreadableError(f"{path}: {error.strerror or error}") from error
+        raise UnreadableError(f"{path}: {error.strerror or error}", _ONE_A_LINE) from error
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"{path}: not a UTF-8 text file") from error
+        raise UnreadableError(f"{path}: not a UTF-8 text file", _ONE_A_LINE) from error
     labels = tuple(line.strip() for line in lines)
     if not labels or not all(labels):
-        raise UnreadableError(
-            f"{path}: empty, or an empty line among the labels", "Write one label a line."
-        )
+        raise UnreadableError(f"{path}: empty, or an empty line among the labels", _ONE_A_LINE)
     return labels
 
 

@@ -60,6 +60,11 @@ def assert_int8_throughout(path: Path) -> None:
     assert inspection.arithmetic.islands == ()
     graph = tflite.read(path.read_bytes(), str(path)).main
     assert not [t.name for t in graph.tensors if t.is_float]
+    for op in graph.operators:
+        if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            weights = graph.tensors[op.inputs[1]]
+            channels = weights.shape[3 if op.name == "DEPTHWISE_CONV_2D" else 0]
+            assert len(weights.scales) == channels, f"{weights.name} is not per channel"
 
 
 # --- EfficientNet-Lite0 on real photos
@@ -326,7 +331,8 @@ def test_without_data_it_says_what_that_costs(
     run = run_cli("convert", tiny_float, "-o", output)
     assert run.returncode == 0, run.stderr
     assert "Warning: No --data was given" in run.stderr
-    assert "3.4 points" in run.stderr
+    assert "got another answer" in run.stderr
+    assert "--data PHOTOS" in run.stderr
     assert "64 procedural images (seed 0)" in run.stdout
     passport = json.loads(Path(f"{output}.json").read_text())
     assert passport["calibration"]["warnings"][0].startswith("No --data was given")
@@ -412,7 +418,8 @@ def _branches(keras: Any) -> Any:
 
 def _normalization(keras: Any) -> Any:
     layers = keras.layers
-    normalization = layers.Normalization(mean=[120.0, 110, 100], variance=[3600.0, 3500, 3400])
+    normalization = layers.Normalization()
+    normalization.adapt(np.random.default_rng(0).normal((120, 110, 100), 60, (8, 32, 32, 3)))
     inputs = keras.Input((32, 32, 3))
     x = layers.Conv2D(12, 3, strides=2, activation="relu")(normalization(inputs))
     return keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling2D()(x)))
@@ -446,17 +453,28 @@ def test_models_of_many_kinds(keras3: Any, tiny_photos: Path, tmp_path: Path, ki
         weight.assign(value)
     source, output = tmp_path / f"m{suffix}", tmp_path / "m.tflite"
     model.save(source)
-    conversion = convert(source, output, data=tiny_photos, overrides=overrides)
+    options = make_options("float32")
+    exported = convert(source, tmp_path / "f.tflite", options=options, overrides=overrides)
+    convert(exported.output, output, data=tiny_photos)
     assert_int8_throughout(output)
+    if kind == "normalization":
+        assert "raw pixels, inferred from layer" in exported.contract_source
+        assert "(Normalization)" in exported.contract_source
     if kind == "mixed_precision":  # the same weights, computed as they are exported
         weights, model = model.get_weights(), _vgg(keras3)
         model.set_weights(weights)
-    expected = keras_scores(model, tiny_photos, conversion.contract)
-    exported = convert(
-        source, tmp_path / "f.tflite", options=make_options("float32"), overrides=overrides
-    )
+    expected = keras_scores(model, tiny_photos, exported.contract)
     np.testing.assert_allclose(scores_of(exported.output, tiny_photos), expected, atol=2e-5)
     assert 18 <= metrics.sqnr(expected, scores_of(output, tiny_photos)) <= 50
+
+
+def test_a_nested_h5_becomes_int8(keras3: Any, tiny_photos: Path, tmp_path: Path) -> None:
+    model = _nested(keras3)
+    model.save(tmp_path / "m.h5")
+    conversion = convert(tmp_path / "m.h5", data=tiny_photos, overrides=UNIT)
+    assert_int8_throughout(conversion.output)
+    assert conversion.output == tmp_path / "m.tflite"
+    assert conversion.contract.output == "probabilities"
 
 
 @pytest.mark.slow
@@ -465,7 +483,7 @@ def test_models_of_many_kinds(keras3: Any, tiny_photos: Path, tmp_path: Path, ki
     [
         ("MobileNetV2", 96, "tf, inferred from the name 'mobilenetv2_1.00_96'"),
         ("MobileNetV3Small", 224, "(Rescaling)"),
-        ("EfficientNetB0", 96, "(Rescaling), 'normalization' (Normalization)"),
+        ("EfficientNetB0", 96, "(Normalization) at the input"),
         ("ResNet50", 64, "caffe, inferred from the name 'resnet50'"),
     ],
 )
@@ -668,15 +686,16 @@ def test_correction_gives_each_layer_a_bias_of_its_own(
     def biases(parsed: tflite.Model) -> list[tuple[int, np.ndarray]]:
         found = []
         for op in parsed.main.operators:
-            if op.name in ("CONV_2D", "FULLY_CONNECTED"):
+            if op.name == "CONV_2D":
                 tensor = parsed.main.tensors[op.inputs[2]]
                 value = parsed.constant(tensor)
                 assert value is not None
                 found.append((tensor.buffer, value))
         return found
 
-    assert len({buffer for buffer, _ in biases(before)}) < len(biases(before)) == 5
-    assert len({buffer for buffer, _ in biases(after)}) == 5
+    assert len(biases(before)) == 4
+    assert len({buffer for buffer, _ in biases(before)}) == 1
+    assert len({buffer for buffer, _ in biases(after)}) == 4
     assert not any(value.any() for _, value in biases(before))
     means, interpreter = [], Interpreter(exported.read_bytes(), keep_all_tensors=True)
     convolutions = [op for op in before.main.operators if op.name == "CONV_2D"]

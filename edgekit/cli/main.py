@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
 
-from edgekit.errors import EXIT_INTERRUPTED, EdgekitError
+from edgekit.errors import EXIT_INTERRUPTED, EdgekitError, RuntimeFailure
+from edgekit.quiet import DEBUG_VARIABLE
 from edgekit.version import __version__
 
 #: verb -> its one-line help. The module `edgekit.cli.VERB` is imported when the verb is used, so
@@ -19,6 +21,8 @@ VERBS = {
     "evaluate": "Compare the accuracy of models on the same photos.",
     "predict": "Classify images, a video or the camera.",
 }
+
+_LOOK_CLOSER = "Look at the disk and its permissions; --debug shows where it happened."
 
 
 class _LazyGroup(click.Group):
@@ -55,6 +59,11 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     # --debug is wanted after the verb too, where people add it.
     arguments = [a for a in arguments if a != "--debug"]
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"  # child processes see it too
+    if hasattr(sys.stdout, "reconfigure"):
+        # File names can hold bytes that are no UTF-8: they are shown, and stop nothing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = group.main(args=arguments, prog_name="edgekit", standalone_mode=False)
     except click.exceptions.Abort:
@@ -75,6 +84,18 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        # A disk or the system refuses; where a better word is due, it was raised as EdgekitError.
+        if debug:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _render(RuntimeFailure(f"{place}{error.strerror or error}", _LOOK_CLOSER))
+        sys.exit(RuntimeFailure.exit_code)
+    except MemoryError:
+        if debug:
+            raise
+        _render(RuntimeFailure("out of memory", "Close other programs, or use fewer --samples."))
+        sys.exit(RuntimeFailure.exit_code)
     except Exception as error:
         if debug:
             raise

@@ -4,7 +4,7 @@ The native loader trusts much of what it reads. `edgekit.tflite.read` checks eve
 what passes that can still ask for absurd sizes or contradict itself, so the first load and the
 first inference happen in a child.
 
-Run as a module, this is that child: it reads the model on stdin.
+`main` is that child's: it reads the model on stdin.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ from edgekit.errors import UnreadableError
 
 _SECONDS = 120
 _REFUSED = 3
+#: `-m` would look in the current folder first, where a `random.py` of the user's would be taken for
+#: Python's own.
+_CHILD = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; "
+    "from edgekit.runtime.probe import main; sys.exit(main())"
+)
 
 
 def check_in_child(model: bytes, where: str) -> None:
@@ -30,7 +36,7 @@ def check_in_child(model: bytes, where: str) -> None:
     """
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "edgekit.runtime.probe"],
+            [sys.executable, "-c", _CHILD],
             input=model,
             capture_output=True,
             timeout=_SECONDS,
@@ -38,7 +44,8 @@ def check_in_child(model: bytes, where: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise UnreadableError(
-            f"{where}: the runtime was still busy with it after {_SECONDS} s"
+            f"{where}: the runtime was still busy with it after {_SECONDS} s",
+            "The file is damaged or not meant for this runtime.",
         ) from error
     if child.returncode == 0:
         return
@@ -50,7 +57,8 @@ def check_in_child(model: bytes, where: str) -> None:
     )
 
 
-def _main() -> int:
+def main() -> int:
+    """Serves one request: loads the model on stdin and runs it; the reason goes to stdout."""
     import numpy as np
 
     from edgekit.errors import EdgekitError
@@ -77,7 +85,3 @@ def _limit_memory() -> None:
     limit = 4 << 30
     if hard == resource.RLIM_INFINITY or hard > limit:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
