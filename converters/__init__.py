@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.converters.options import Options, make_options
-    from edgekit.converters.pipeline import Conversion, ExportedModel, convert, export_float
+    from edgekit.converters.pipeline import Conversion, convert
+    from edgekit.converters.reading import ExportedModel, export_float
 
 _HOMES = {
     "Conversion": "pipeline",
-    "ExportedModel": "pipeline",
+    "ExportedModel": "reading",
     "convert": "pipeline",
-    "export_float": "pipeline",
+    "export_float": "reading",
     "Options": "options",
     "make_options": "options",
 }

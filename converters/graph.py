@@ -204,7 +204,7 @@ def to_tflite_stock(
     converter.representative_dataset = lambda: ([image[None]] for image in images)
     if options.get("int16x8"):
         ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        io_type = tf.int16
+        io_type = tf.float32
     else:
         ops, io_type = tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8
     converter.target_spec.supported_ops = [ops]

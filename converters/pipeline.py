@@ -6,17 +6,12 @@ Each stage is a module beside this one and can be called alone.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from edgekit import images, tflite
+from edgekit import tflite
 from edgekit.contract import Contract
 from edgekit.converters import (
     bias_correction,
@@ -25,25 +20,20 @@ from edgekit.converters import (
     flatbuffer,
     layers,
     passport,
-    preprocessing,
     quantize,
     ranges,
+    reading,
     sources,
     tflite_source,
     verify,
 )
-from edgekit.converters.calibration_set import CalibrationSet
-from edgekit.converters.export import Description, Export
 from edgekit.converters.options import INTEGER, Options
-from edgekit.datasets import Dataset
+from edgekit.converters.reading import Read, Request
+from edgekit.converters.stopwatch import Observer, Stopwatch
 from edgekit.errors import UsageError
 from edgekit.evaluation.run import run_all
 from edgekit.files import refuse_overwrite, sha256, write_all
 from edgekit.overrides import Overrides
-from edgekit.training import keras_file
-
-#: Called with (stage, done, total) as the work goes on.
-Observer = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -91,33 +81,6 @@ class Conversion:
     seconds: dict[str, float]
 
 
-@dataclass(frozen=True)
-class ExportedModel:
-    """A model as a float32 .tflite file.
-
-    Attributes:
-        model: The bytes of the file.
-        contract: Its preprocessing contract.
-        classes: Number of outputs.
-    """
-
-    model: bytes
-    contract: Contract
-    classes: int
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What the first stages give: the float model, its contract, and the images."""
-
-    model: bytes
-    parsed: tflite.Model
-    description: Description
-    found: preprocessing.Found
-    calibration: CalibrationSet | None
-    stock: bytes | None
-
-
 def convert(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
@@ -161,15 +124,15 @@ def convert(
             f"{output}: a converted model is written as .tflite", "Name it so: -o m.tflite"
         )
     kind = sources.kind_of(source)
-    refuse_overwrite(output, passport_path, force=force)
-    if options.quantization != "float32":
+    refuse_overwrite(output, passport_path, force=force, source=source)
+    by_litert = options.engine == "litert" and options.quantization != "float32"
+    if by_litert:
         quantize.require()
-    watch = _Stopwatch(observer)
+    watch = Stopwatch(observer)
     dataset = calibration_set.find(_path(data), _path(labels_csv), source)
 
-    read = _read(
-        source, kind, options, dataset, overrides or Overrides(), input_size, modules, watch
-    )
+    request = Request(source, kind, options, dataset, overrides or Overrides(), input_size, modules)
+    read = reading.read(request, watch)
     contract = read.found.contract
     calibrated = None
     if options.quantization in INTEGER:
@@ -216,147 +179,12 @@ def convert(
         worst_layers=worst,
         seconds=watch.seconds,
     )
-    by_litert = options.engine == "litert" and options.quantization != "float32"
     recipe = quantize.recipe(options) if by_litert else None
     write_all({output: final, passport_path: passport.write(conversion, final, recipe)})
     return conversion
 
 
-def export_float(
-    source: Path, overrides: Overrides | None = None, observer: Observer | None = None
-) -> ExportedModel:
-    """Reads any model as a float32 .tflite file, for evaluation.
-
-    Raises:
-        As `convert`.
-    """
-    options = Options(quantization="float32", input_type="float32", output_type="float32")
-    read = _read(
-        source,
-        sources.kind_of(source),
-        options,
-        None,
-        overrides or Overrides(),
-        None,
-        (),
-        _Stopwatch(observer),
-    )
-    return ExportedModel(read.model, read.found.contract, read.description.classes)
-
-
-def _read(
-    source: Path,
-    kind: str,
-    options: Options,
-    dataset: Dataset | None,
-    overrides: Overrides,
-    input_size: tuple[int, int] | None,
-    modules: Sequence[str],
-    watch: _Stopwatch,
-) -> _Read:
-    """Reads the model, settles its contract and loads the images, as far as possible at once."""
-    if kind == "tflite":
-        if options.engine == "tflite":
-            raise UsageError(
-                f"{source}: --engine tflite converts from Keras or a SavedModel, not from .tflite"
-            )
-        with watch.stage("read"):
-            model, description = tflite_source.open_float(source)
-            stored = _stored_in_tflite(source)
-        settled = _settle(source, description, stored, overrides, dataset)
-        calibration = _images(options, dataset, settled, description, watch)
-        return _finish(source, model, description, settled, stored, calibration, None)
-
-    stock = {"int16x8": options.quantization == "int16x8"} if options.engine == "tflite" else None
-    with Export(source, kind, size=input_size, modules=modules, stock=stock) as export:
-        # The child reads the model, then goes on to export it while images are decoded here.
-        with watch.stage("read"):
-            description = export.described()
-        exported = None
-        if kind == "savedmodel":
-            with watch.stage("export"):
-                exported = export.float_model()
-            prefix = tflite_source.pixelwise_prefix(tflite.read(exported, str(source)))
-            description = dataclasses.replace(description, pixelwise=prefix)
-        stored = keras_file.read_contract(source)
-        settled = _settle(source, description, stored, overrides, dataset)
-        calibration = _images(options, dataset, settled, description, watch)
-        if exported is None:
-            with watch.stage("export"):
-                exported = export.float_model()
-        stock_model = None
-        if stock is not None:
-            assert calibration is not None
-            with watch.stage("stock converter"):
-                inputs = images.to_input(calibration.pictures, settled.contract, np.float32)
-                stock_model = export.stock_model(inputs)
-        model = flatbuffer.prepare(exported, str(source))
-        return _finish(source, model, description, settled, stored, calibration, stock_model)
-
-
-def _settle(
-    source: Path,
-    description: Description,
-    stored: tuple[Contract, str] | None,
-    overrides: Overrides,
-    dataset: Dataset | None,
-) -> preprocessing.Found:
-    """The contract, with labels from class folders where nothing else names the classes."""
-    found = preprocessing.resolve(source, description, stored, overrides)
-    names = dataset.class_names if dataset is not None else ()
-    if found.contract.labels is None and len(names) == description.classes:
-        labelled = dataclasses.replace(found.contract, labels=names)
-        assert dataset is not None
-        return preprocessing.Found(
-            labelled, f"{found.source}; labels: the {len(names)} class folders of {dataset.root}"
-        )
-    return found
-
-
-def _images(
-    options: Options,
-    dataset: Dataset | None,
-    found: preprocessing.Found,
-    description: Description,
-    watch: _Stopwatch,
-) -> CalibrationSet | None:
-    if options.quantization == "float32":
-        return None
-    with watch.stage("load images") as progress:
-        loaded = calibration_set.load(
-            dataset, found.contract, description.classes, options, progress
-        )
-    if options.quantization in INTEGER:
-        return loaded
-    # Nothing is calibrated: without photos the comparison runs on procedural images, at no cost.
-    kept = () if loaded.kind == "procedural" else loaded.warnings
-    return dataclasses.replace(loaded, warnings=kept)
-
-
-def _finish(
-    source: Path,
-    model: bytes,
-    description: Description,
-    found: preprocessing.Found,
-    stored: tuple[Contract, str] | None,
-    calibration: CalibrationSet | None,
-    stock: bytes | None,
-) -> _Read:
-    """Adds to the contract what only the graph tells: what its output means."""
-    parsed = tflite.read(model, str(source))
-    meaning = tflite.output_meaning(parsed) or "logits"
-    if stored is not None and stored[0].output != meaning:
-        raise UsageError(
-            f"{source}: the contract in {stored[1]} says the model gives {stored[0].output}, its "
-            f"last op gives {meaning}",
-            "Correct the contract, or remove it and give --preprocess and --resize.",
-        )
-    contract = dataclasses.replace(found.contract, output=meaning)
-    settled = preprocessing.Found(contract, found.source)
-    return _Read(model, parsed, description, settled, calibration, stock)
-
-
-def _quantized(read: _Read, options: Options, calibrated: calibrate.Calibration | None) -> bytes:
+def _quantized(read: Read, options: Options, calibrated: calibrate.Calibration | None) -> bytes:
     if read.stock is not None:
         return read.stock
     if options.quantization == "float32":
@@ -378,7 +206,7 @@ def _quantized(read: _Read, options: Options, calibrated: calibrate.Calibration 
 
 
 def _quality(
-    read: _Read,
+    read: Read,
     final: bytes,
     calibrated: calibrate.Calibration | None,
     contract: Contract,
@@ -394,29 +222,5 @@ def _quality(
     return verify.compare(reference, run_all(final, pictures, contract, progress=progress))
 
 
-def _stored_in_tflite(source: Path) -> tuple[Contract, str] | None:
-    contract = tflite.read_contract(source.read_bytes(), str(source))
-    if contract is not None:
-        return contract, f"{source.name} itself"
-    return keras_file.read_contract(source)
-
-
 def _path(value: str | os.PathLike[str] | None) -> Path | None:
     return Path(value) if value is not None else None
-
-
-class _Stopwatch:
-    """Times the stages and tells the observer of them."""
-
-    def __init__(self, observer: Observer | None) -> None:
-        self._observer = observer
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[Callable[[int, int], None]]:
-        observer = self._observer
-        start = time.perf_counter()
-        if observer is not None:
-            observer(name, 0, 1)
-        yield lambda done, total: observer(name, done, total) if observer is not None else None
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -77,6 +77,8 @@ def resolve(
     source = found.source
     if given and stored is not None:
         source += f", changed by {', '.join(given)}"
+    if stored is None and overrides.resize_rule is None:
+        source += "; resize: stretch, the default of Keras' image loaders (--resize changes it)"
     return Found(contract, source)
 
 

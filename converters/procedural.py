@@ -2,9 +2,9 @@
 
 Natural images have a power spectrum near 1/f^2 (amplitude 1/f) and occluding objects of all sizes;
 the dead leaves model has both (Lee, Mumford and Huang 2001, "Occlusion models for natural images").
-On EfficientNet-Lite0, 1 and 2, int8 files calibrated on 64 of these gave the float model's answer on
-99.3, 97.7 and 99.3 % of 300 photos, about as photos do (benchmarks/results/procedural.json), once
-the scores are given headroom (`edgekit.converters.ranges`). Other models may fare otherwise.
+On EfficientNet-Lite0, 1 and 2, int8 files calibrated on 64 of these gave the float model's answer
+on 99.3, 97.7 and 99.3 % of 300 photos, about as photos do (benchmarks/results/procedural.json),
+once the scores are given headroom (`edgekit.converters.ranges`). Other models may fare otherwise.
 """
 
 from __future__ import annotations

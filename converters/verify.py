@@ -70,7 +70,7 @@ def check_file(model: bytes, options: Options, contract: Contract, where: str) -
         _refuse_float_ops(parsed, options, where)
         _check_input_scale(ends[0], options, contract, where)
     if options.quantization in ("int8", "int16x8"):
-        _check_weights(parsed, where)
+        _check_weights(parsed, options, where)
 
 
 def compare(float_scores: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]) -> Quality:
@@ -115,8 +115,8 @@ def _check_input_scale(
         )
 
 
-def _check_weights(parsed: tflite.Model, where: str) -> None:
-    """Every weight zero point is 0, and every bias scale is input scale times weight scale."""
+def _check_weights(parsed: tflite.Model, options: Options, where: str) -> None:
+    """Weights: a scale per channel, zero point 0; bias scale = input scale times weight scale."""
     tensors = parsed.main.tensors
     for operator in parsed.main.operators:
         if operator.name not in _WEIGHTED:
@@ -128,6 +128,12 @@ def _check_weights(parsed: tflite.Model, where: str) -> None:
             continue
         if np.any(weights.zero_points):
             raise RuntimeFailure(f"{where}: the weights {weights.name!r} have a zero point")
+        channels = weights.shape[3 if operator.name == "DEPTHWISE_CONV_2D" else 0]
+        if options.engine == "litert" and len(weights.scales) != channels:
+            raise RuntimeFailure(
+                f"{where}: the weights {weights.name!r} have {len(weights.scales)} scale(s) for "
+                f"{channels} channels"
+            )
         if len(operator.inputs) <= bias_at or operator.inputs[bias_at] < 0:
             continue
         bias = tensors[operator.inputs[bias_at]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -26,7 +27,7 @@ from conftest import COLOURS, build_colour_model, randomize, write_picture
 from edgekit import tflite
 from edgekit.cli.main import main
 from edgekit.contract import NORMALIZATIONS, Contract
-from edgekit.converters import convert, make_options, preprocessing, sources
+from edgekit.converters import convert, make_options, preprocessing, procedural, sources
 from edgekit.converters.export import Description
 from edgekit.errors import (
     EdgekitError,
@@ -461,6 +462,11 @@ def test_labels_csv_without_data(shell: Shell, model: Path) -> None:
     shell.refuses(UsageError, "--labels-csv goes with --data", *arguments)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 40)])
+def test_procedural_images_of_any_size(size: tuple[int, int]) -> None:
+    assert procedural.images(*size, seed=0, count=8).shape == (8, *size, 3)
+
+
 def test_more_pixels_than_memory_holds(
     shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -637,16 +643,31 @@ def test_temporary_disk_that_fills(
 # --- Ctrl-C, and a child that is killed
 
 
-def _start(code: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"TMPDIR": os.environ["TMPDIR"]},
-        start_new_session=True,
-    )
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(shell: Shell) -> Iterator[Start]:
+    """Starts Python code on arguments, as the leader of a process group of its own."""
+    groups = []
+
+    def run(code: str, *arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=shell.folder,
+            start_new_session=True,
+        )
+        groups.append(process)
+        return process
+
+    yield run
+    for process in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def _child_of(process: subprocess.Popen[str]) -> int:
@@ -675,10 +696,10 @@ def _group_is_gone(group: int) -> bool:
 
 
 @pytest.mark.slow
-def test_interrupt_while_tensorflow_reads(shell: Shell, small_keras: Path) -> None:
+def test_interrupt_while_tensorflow_reads(shell: Shell, small_keras: Path, start: Start) -> None:
     shell.before = _contents(shell.folder)
     arguments = ("convert", small_keras, "--preprocess", "unit", "-o", "out.tflite")
-    process = _start(_MAIN, *arguments, folder=shell.folder)
+    process = start(_MAIN, *arguments)
     _child_of(process)
     os.killpg(process.pid, signal.SIGINT)
     _, text = process.communicate(timeout=10)
@@ -705,9 +726,9 @@ main(sys.argv[1:])
 """
 
 
-def test_interrupt_while_calibrating(shell: Shell, model: Path) -> None:
+def test_interrupt_while_calibrating(shell: Shell, model: Path, start: Start) -> None:
     shell.before = _contents(shell.folder)
-    process = _start(_SLOW_CALIBRATION, "convert", model, *_RAW, folder=shell.folder)
+    process = start(_SLOW_CALIBRATION, "convert", model, *_RAW)
     assert process.stdout is not None
     assert process.stdout.readline() == "calibrating\n"
     os.killpg(process.pid, signal.SIGINT)
@@ -720,10 +741,10 @@ def test_interrupt_while_calibrating(shell: Shell, model: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_child(shell: Shell, small_keras: Path) -> None:
+def test_killed_child(shell: Shell, small_keras: Path, start: Start) -> None:
     shell.before = _contents(shell.folder)
     arguments = ("convert", small_keras, "--preprocess", "unit", "-o", "out.tflite")
-    process = _start(_MAIN, *arguments, folder=shell.folder)
+    process = start(_MAIN, *arguments)
     os.kill(_child_of(process), signal.SIGKILL)
     _, text = process.communicate(timeout=10)
     check_refusal(process.returncode, text, RuntimeFailure, "TensorFlow was killed")
@@ -731,9 +752,9 @@ def test_killed_child(shell: Shell, small_keras: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_parent_takes_the_child_along(shell: Shell, small_keras: Path) -> None:
+def test_killed_parent_takes_the_child_along(shell: Shell, small_keras: Path, start: Start) -> None:
     arguments = ("convert", small_keras, "--preprocess", "unit", "-o", "out.tflite")
-    process = _start(_MAIN, *arguments, folder=shell.folder)
+    process = start(_MAIN, *arguments)
     _child_of(process)
     process.kill()
     process.communicate()
@@ -784,7 +805,7 @@ def test_without_quantizer(shell: Shell, model: Path, without: Callable[[str], N
         (["--int16x8", "--output-type", "uint8"], "--output-type uint8 goes with --int8"),
         (["--engine", "tflite"], "not from .tflite"),
         (["--engine", "tflite", "--float16"], "--engine tflite goes with --int8"),
-        (["--float32", "--layers", "5"], "--layers goes with"),
+        (["--float32", "--layers"], "--layers goes with"),
         (["--samples", "0"], "--samples 0"),
         (["--range-percentile", "10"], "--range-percentile 10"),
         (["--preprocess", "imagenet"], "--preprocess 'imagenet' is not known"),

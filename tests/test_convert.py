@@ -89,7 +89,7 @@ def lite0(
     output = tmp_path_factory.mktemp("out") / "lite0.tflite"
     run = run_cli(
         *("convert", "--int8", lite0_keras, "--data", imagenet_split[0]),
-        *("-o", output, "--layers", "5"),
+        *("-o", output, "--layers"),
     )
     assert run.returncode == 0, run.stderr
     return Lite0(run, output, json.loads(output.with_name("lite0.tflite.json").read_text()))

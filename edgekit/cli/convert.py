@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgekit.converters import Conversion
     from edgekit.overrides import Overrides
 
+_WORST_LAYERS = 5
 _IO_TYPES = ("int8", "uint8", "float32")
 
 
@@ -40,7 +41,7 @@ Examples:
   edgekit convert --int8 model.keras --data photos/
   edgekit convert --int8 model.h5 --data photos/ --preprocess tf -o model_int8.tflite
   edgekit convert --float16 saved_model/ -o model.tflite --preprocess unit
-  edgekit convert --int8 model.keras --data photos/ --layers 5
+  edgekit convert --int8 model.keras --data photos/ --layers
 
 \b
 Exit codes: 0 done; 1 the file would not be what was asked for (nothing is written);
@@ -128,10 +129,8 @@ is not installed.
 )
 @click.option(
     "--layers",
-    type=int,
-    default=0,
-    metavar="N",
-    help="Also show the N layers with the lowest SQNR (5 is usual).",
+    is_flag=True,
+    help=f"Also show the {_WORST_LAYERS} layers with the lowest SQNR.",
 )
 @click.option(
     "--seed",
@@ -163,7 +162,7 @@ def command(
     engine: str,
     bias_correction: bool,
     range_percentile: float,
-    layers: int,
+    layers: bool,
     seed: int,
     modules: tuple[str, ...],
     force: bool,
@@ -183,7 +182,7 @@ def command(
         output_type,
         samples,
         seed,
-        layers,
+        _WORST_LAYERS if layers else 0,
         bias_correction,
         range_percentile,
     )
