@@ -13,8 +13,6 @@ more than 32 images changed nothing. See benchmarks/results/quantization_choices
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,14 +20,16 @@ import numpy.typing as npt
 
 from edgekit import images, tflite
 from edgekit.contract import Contract
-from edgekit.cpus import usable_cpus
-from edgekit.runtime import Interpreter
+from edgekit.runtime import Interpreter, map_on_cores
 from edgekit.tflite.edit import edit, write
 
 #: How many calibration images the means are measured on.
 IMAGES = 32
 
 Array = npt.NDArray[Any]
+
+#: A tensor by its index, and how many channels its values are taken to have.
+_Source = tuple[int, int]
 
 #: The dimension of the output channels in each op's weights.
 _CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
@@ -50,7 +50,7 @@ def correct(model: bytes, pictures: images.Picture, contract: Contract, where: s
     parsed = tflite.read(model, where)
     layers = [op for op in parsed.main.operators if _is_correctable(parsed, op)]
     chosen = pictures[:: max(1, len(pictures) // IMAGES)][:IMAGES]
-    means = _channel_means(model, chosen, contract, {op.inputs[0] for op in layers})
+    means = _channel_means(model, chosen, contract, {_source(parsed, op) for op in layers})
 
     root = edit(model, where)
     graph = root["subgraphs"][0]
@@ -60,7 +60,7 @@ def correct(model: bytes, pictures: images.Picture, contract: Contract, where: s
         if op not in layers:
             continue
         weights, bias = (_constant(parsed, op.inputs[i]) for i in (1, 2))
-        shift = mean_shift(op.name, weights, means[op.inputs[0]])
+        shift = mean_shift(op.name, weights, means[_source(parsed, op)])
         buffer = _buffer((bias - shift).astype(np.float32))
         tensor = graph["tensors"][op.inputs[2]]
         # Zero biases are often one tensor or buffer for all: each op gets its own, and the last
@@ -114,30 +114,35 @@ def round_to_int8(weights: Array, axis: int) -> Array:
 
 
 def _channel_means(
-    model: bytes, pictures: images.Picture, contract: Contract, tensors: set[int]
-) -> dict[int, Array]:
+    model: bytes, pictures: images.Picture, contract: Contract, sources: set[_Source]
+) -> dict[_Source, Array]:
     """The mean of each channel of the given tensors, over positions and pictures."""
-    wanted = sorted(tensors)
-    workers = min(usable_cpus(), len(pictures))
+    wanted = sorted(sources)
 
-    def sums(first: int) -> list[Array]:
-        interpreter = Interpreter(model, keep_all_tensors=True)
-        totals: list[Array] = [np.zeros(()) for _ in wanted]
-        for position in range(first, len(pictures), workers):
-            interpreter.invoke(images.to_input(pictures[position], contract, np.float32))
-            for place, index in enumerate(wanted):
-                value = interpreter.tensor(index)
-                assert value is not None, f"tensor {index} was not kept"
-                flat = value.reshape(-1, value.shape[-1])
-                totals[place] = totals[place] + flat.mean(axis=0, dtype=np.float64)
-        return totals
+    def means_of(interpreter: Interpreter, position: int) -> list[Array]:
+        interpreter.invoke(images.to_input(pictures[position], contract, np.float32))
+        means = []
+        for index, channels in wanted:
+            value = interpreter.tensor(index)
+            assert value is not None, f"tensor {index} was not kept"
+            means.append(value.reshape(-1, channels).mean(axis=0, dtype=np.float64))
+        return means
 
-    with ThreadPoolExecutor(workers) as pool:
-        parts: Sequence[list[Array]] = list(pool.map(sums, range(workers)))
+    by_picture = map_on_cores(
+        lambda: Interpreter(model, keep_all_tensors=True), means_of, len(pictures)
+    )
     return {
-        index: np.sum([part[place] for part in parts], axis=0) / len(pictures)
-        for place, index in enumerate(wanted)
+        source: np.mean([means[place] for means in by_picture], axis=0)
+        for place, source in enumerate(wanted)
     }
+
+
+def _source(parsed: tflite.Model, op: tflite.Operator) -> _Source:
+    """What a layer reads. FULLY_CONNECTED flattens what it gets to rows of its own depth."""
+    tensors = parsed.main.tensors
+    if op.name == "FULLY_CONNECTED":
+        return op.inputs[0], tensors[op.inputs[1]].shape[1]
+    return op.inputs[0], tensors[op.inputs[0]].shape[-1]
 
 
 def _is_correctable(parsed: tflite.Model, op: tflite.Operator) -> bool:

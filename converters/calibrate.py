@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +24,8 @@ import numpy.typing as npt
 from edgekit import images, tflite
 from edgekit.contract import Contract
 from edgekit.converters.ranges import Observed, Ranges
-from edgekit.cpus import usable_cpus
-from edgekit.errors import RuntimeFailure
-from edgekit.runtime import open_native
+from edgekit.errors import NotMetError
+from edgekit.runtime import map_on_cores, open_native
 
 
 @dataclass(frozen=True)
@@ -60,33 +58,25 @@ def calibrate(
         progress: Called with (done, total).
 
     Raises:
-        RuntimeFailure: The model gives numbers that are not finite, or the runtime failed.
+        NotMetError: The model gives numbers that are not finite.
+        RuntimeFailure: The runtime failed.
     """
     profiler = _profiler()
     record = _Profiled if profiler is not None else _AllTensors
-    # One interpreter with one thread per core: batching and more threads each were slower.
-    workers = min(usable_cpus(), len(pictures))
-    seen: dict[int, tuple[Ranges, npt.NDArray[np.float32]]] = {}
 
-    def work(first: int) -> None:
-        recorder = record(model, profiler)
-        for position in range(first, len(pictures), workers):
-            value = images.to_input(pictures[position][None], contract, np.float32)
-            seen[position] = recorder.run(value)
-            if progress is not None:
-                progress(len(seen), len(pictures))
+    def run_one(
+        recorder: _Profiled | _AllTensors, position: int
+    ) -> tuple[Ranges, npt.NDArray[np.float32]]:
+        return recorder.run(images.to_input(pictures[position][None], contract, np.float32))
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, range(workers)))
-    in_order = [seen[position] for position in range(len(pictures))]
+    seen = map_on_cores(lambda: record(model, profiler), run_one, len(pictures), progress=progress)
     observed = {
-        name: np.array([ranges[name] for ranges, _ in in_order], np.float64)
-        for name in in_order[0][0]
+        name: np.array([ranges[name] for ranges, _ in seen], np.float64) for name in seen[0][0]
     }
-    scores = np.stack([scores for _, scores in in_order])
+    scores = np.stack([scores for _, scores in seen])
     broken = [name for name, extremes in observed.items() if not np.isfinite(extremes).all()]
     if broken or not np.isfinite(scores).all():
-        raise RuntimeFailure(
+        raise NotMetError(
             "the float model gives numbers that are not finite on these images "
             f"({', '.join(broken[:3]) or 'at the output'})",
             "Training probably diverged: check the model with model.predict first.",

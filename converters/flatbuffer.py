@@ -28,9 +28,12 @@ def prepare(model: bytes, where: str) -> bytes:
     if not odd and not repeated and not any(len(tensor["shape_signature"]) for tensor in tensors):
         return model
     for index, tensor in enumerate(tensors):
-        tensor["name"] = names[index]
-        if names[index] in repeated:
-            tensor["name"] = f"{names[index] or 'tensor'};{index}"
+        name = names[index]
+        if name in repeated:
+            name = f"{name or 'tensor'};{index}"
+            while name in names:  # somebody else's already
+                name += ";"
+        tensor["name"] = name
         tensor["shape_signature"] = []
     return write(root)
 

@@ -116,14 +116,17 @@ def convert(
         RuntimeFailure: The runtime failed, or the disk is full.
     """
     source = Path(source)
+    kind = sources.kind_of(source)
     options = options or Options()
-    output = Path(output) if output is not None else source.with_suffix(".tflite")
+    if output is None:
+        # The current folder can be a SavedModel, and its name is `.`.
+        output = (source if source.name else source.resolve()).with_suffix(".tflite")
+    output = Path(output)
     passport_path = output.with_name(output.name + ".json")
     if output.suffix != ".tflite":
         raise UsageError(
             f"{output}: a converted model is written as .tflite", "Name it so: -o m.tflite"
         )
-    kind = sources.kind_of(source)
     refuse_overwrite(output, passport_path, force=force, source=source)
     by_litert = options.engine == "litert" and options.quantization != "float32"
     if by_litert:

@@ -28,7 +28,7 @@ def images(height: int, width: int, seed: int, count: int = COUNT) -> Picture:
 
 def _image(height: int, width: int, rng: np.random.Generator) -> Picture:
     canvas = _noise(height, width, rng)
-    largest = max(height, width) / 2
+    largest = max(height, width, 4) / 2
     for _ in range(int(rng.integers(20, 200))):
         # Radii follow r^-3, as in the dead leaves model: the picture looks the same at all scales.
         radius = 2.0 / np.sqrt(rng.uniform((2.0 / largest) ** 2, 1.0))
@@ -50,6 +50,6 @@ def _noise(height: int, width: int, rng: np.random.Generator) -> Picture:
     for _ in range(3):
         white = 0.8 * shared + 0.6 * rng.normal(size=(height, width))
         field = np.fft.irfft2(np.fft.rfft2(white) / frequency, s=(height, width))
-        channels.append((field - field.mean()) / field.std())
+        channels.append((field - field.mean()) / (field.std() or 1.0))  # 0 for a single pixel
     contrast, brightness = rng.uniform(20, 70), rng.uniform(70, 180)
     return np.clip(np.stack(channels, -1) * contrast + brightness, 0, 255).astype(np.uint8)

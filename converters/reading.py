@@ -109,7 +109,7 @@ def _read_tflite(request: Request, watch: Stopwatch) -> Read:
             f"{source}: --engine tflite converts from Keras or a SavedModel, not from .tflite"
         )
     with watch.stage("read"):
-        model, description = tflite_source.open_float(source)
+        model, description = tflite_source.open_float(source, request.input_size)
         stored = _stored_in_tflite(source)
     settled = _settle(request, description, stored)
     calibration = _images(request, settled, description, watch)
@@ -210,4 +210,4 @@ def _stored_in_tflite(source: Path) -> tuple[Contract, str] | None:
     contract = tflite.read_contract(source.read_bytes(), str(source))
     if contract is not None:
         return contract, f"{source.name} itself"
-    return keras_file.read_contract(source)
+    return keras_file.read_sidecar(source)

@@ -730,7 +730,7 @@ def test_interrupt_while_calibrating(shell: Shell, model: Path, start: Start) ->
     shell.before = _contents(shell.folder)
     process = start(_SLOW_CALIBRATION, "convert", model, *_RAW)
     assert process.stdout is not None
-    assert process.stdout.readline() == "calibrating\n"
+    assert process.stdout.readline().startswith("calibrating")  # two threads may print at once
     os.killpg(process.pid, signal.SIGINT)
     # 64 images take half a minute; what is under way may end, and no more.
     _, text = process.communicate(timeout=8)

@@ -14,7 +14,7 @@ from edgekit import datasets, images, tflite
 from edgekit.contract import Contract
 from edgekit.converters import calibrate, convert, flatbuffer
 from edgekit.converters.ranges import percentile_ranges
-from edgekit.errors import RuntimeFailure
+from edgekit.errors import NotMetError
 from edgekit.evaluation.run import run_all
 
 _PROFILER = "ai_edge_litert._pywrap_tfl_calibration"
@@ -124,7 +124,7 @@ def test_conversion_without_the_profiler_is_the_same_and_says_so(
 def test_numbers_that_are_not_finite_are_refused(colour_float: Path) -> None:
     pictures = np.zeros((2, 32, 32, 3), np.uint8)
     contract = Contract(32, 32, std=(1e-39,) * 3, mean=(255.0,) * 3)
-    with pytest.raises(RuntimeFailure, match="not finite"):
+    with pytest.raises(NotMetError, match="not finite"):
         calibrate.calibrate(colour_float.read_bytes(), pictures, contract)
 
 

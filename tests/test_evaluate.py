@@ -165,10 +165,8 @@ def test_pictures_are_read_once_per_geometry(
     colour_float: Path, colour_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[Path] = []
-    read_file = datasets.images.read_file
-    monkeypatch.setattr(
-        datasets.images, "read_file", lambda path: (reads.append(path), read_file(path))[1]
-    )
+    read_file = images.read_file
+    monkeypatch.setattr(images, "read_file", lambda path: (reads.append(path), read_file(path))[1])
     contracts = [
         Contract(32, 32, labels=COLOURS),
         Contract(32, 32, std=(2.0,) * 3, colour_order="BGR", labels=COLOURS),

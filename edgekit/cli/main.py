@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 
 import click
 
-from edgekit.errors import EXIT_INTERRUPTED, EdgekitError, RuntimeFailure
-from edgekit.quiet import DEBUG_VARIABLE
+from edgekit.errors import EXIT_INTERRUPTED, EdgekitError, RuntimeFailure, UsageError
+from edgekit.quiet import DEBUG_VARIABLE, debugging
 from edgekit.version import __version__
 
 #: verb -> its one-line help. The module `edgekit.cli.VERB` is imported when the verb is used, so
@@ -56,56 +57,56 @@ def group(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and ends the process with the documented exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    # --debug is wanted after the verb too, where people add it.
-    arguments = [a for a in arguments if a != "--debug"]
-    if debug:
-        os.environ[DEBUG_VARIABLE] = "1"  # child processes see it too
+    if "--debug" in arguments:
+        os.environ[DEBUG_VARIABLE] = "1"
+        # It is wanted after the verb too, where people add it.
+        arguments = [argument for argument in arguments if argument != "--debug"]
     if hasattr(sys.stdout, "reconfigure"):
         # File names can hold bytes that are no UTF-8: they are shown, and stop nothing.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = group.main(args=arguments, prog_name="edgekit", standalone_mode=False)
-    except click.exceptions.Abort:
+        # Not `group.main`: that ends with 1, a valid "no", when `head` has seen enough.
+        with group.make_context("edgekit", list(arguments)) as context:
+            code = group.invoke(context)
+    except click.exceptions.Exit as done:  # after --help and --version
+        sys.exit(done.exit_code)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("\nInterrupted; nothing was left behind.", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        click.echo("\nInterrupted; nothing was left behind.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except click.ClickException as error:
-        if debug:
-            raise
-        error.show()
-        sys.exit(2)
-    except EdgekitError as error:
-        if debug:
-            raise
-        _render(error)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.exit(0)
-    except OSError as error:
-        # A disk or the system refuses; where a better word is due, it was raised as EdgekitError.
-        if debug:
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        _render(RuntimeFailure(f"{place}{error.strerror or error}", _LOOK_CLOSER))
-        sys.exit(RuntimeFailure.exit_code)
-    except MemoryError:
-        if debug:
-            raise
-        _render(RuntimeFailure("out of memory", "Close other programs, or use fewer --samples."))
-        sys.exit(RuntimeFailure.exit_code)
     except Exception as error:
-        if debug:
-            raise
-        click.echo(f"Error: edgekit failed: {type(error).__name__}: {error}", err=True)
-        click.echo("This is a bug in edgekit. Run again with --debug and report it.", err=True)
-        sys.exit(4)
+        # The one place where an error becomes words: no traceback reaches a user who didn't ask.
+        if debugging():
+            traceback.print_exc()
+        sys.exit(_explain(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _render(error: EdgekitError) -> None:
+def _explain(error: Exception) -> int:
+    """Says what went wrong and what to do; returns the exit code."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return UsageError.exit_code
+    if isinstance(error, BrokenPipeError):  # `edgekit ... | head` has seen enough
+        _point_stdout_nowhere()
+        return 0
+    if isinstance(error, MemoryError):
+        error = RuntimeFailure("out of memory", "Close other programs, or use fewer --samples.")
+    elif isinstance(error, OSError):
+        # A disk or the system refuses; where a better word is due, it was raised as EdgekitError.
+        place = f"{error.filename}: " if error.filename else ""
+        error = RuntimeFailure(f"{place}{error.strerror or error}", _LOOK_CLOSER)
+    elif not isinstance(error, EdgekitError):
+        error = RuntimeFailure(
+            f"edgekit failed: {type(error).__name__}: {error}",
+            "This is a bug in edgekit. Run again with --debug and report it.",
+        )
+    assert isinstance(error, EdgekitError)
     click.echo(f"Error: {error.message}", err=True)
     if error.hint:
         click.echo(f"  {error.hint}", err=True)
+    return error.exit_code
+
+
+def _point_stdout_nowhere() -> None:
+    """Python flushes stdout when it ends, and would complain of the broken pipe then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

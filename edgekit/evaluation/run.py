@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit import images
 from edgekit.contract import Contract
-from edgekit.cpus import usable_cpus
-from edgekit.runtime import Interpreter
+from edgekit.runtime import Interpreter, map_on_cores
 
 
 def run_all(
@@ -25,9 +22,6 @@ def run_all(
 ) -> npt.NDArray[np.float32]:
     """The scores of every picture.
 
-    One interpreter with one thread per core, since inference releases the interpreter lock and
-    a single small model gains little from more threads.
-
     Args:
         model: The bytes of a .tflite file; batch 1, one image input.
         pictures: uint8[N, height, width, 3], RGB, fitted to the contract.
@@ -38,25 +32,16 @@ def run_all(
     Returns:
         float32[N, classes], dequantized.
     """
-    local = threading.local()
-    done, lock = 0, threading.Lock()
 
-    def run_one(position: int) -> npt.NDArray[np.float32]:
-        nonlocal done
-        if not hasattr(local, "interpreter"):
-            local.interpreter = Interpreter(model)
-        interpreter: Interpreter = local.interpreter
+    def run_one(interpreter: Interpreter, position: int) -> npt.NDArray[np.float32]:
         value = images.to_input(
             pictures[position], contract, interpreter.input.dtype, interpreter.input.quantization
         )
-        scores = interpreter.output.dequantize(interpreter.invoke(value))
-        with lock:
-            done += 1
-            if progress is not None:
-                progress(done, len(pictures))
-        return scores
+        return interpreter.output.dequantize(interpreter.invoke(value))
 
-    if len(pictures) == 0:
+    scores = map_on_cores(
+        lambda: Interpreter(model), run_one, len(pictures), workers=workers, progress=progress
+    )
+    if not scores:
         return np.zeros((0, Interpreter(model).output.shape[-1]), np.float32)
-    with ThreadPoolExecutor(min(workers or usable_cpus(), len(pictures))) as pool:
-        return np.stack(list(pool.map(run_one, range(len(pictures)))))
+    return np.stack(scores)

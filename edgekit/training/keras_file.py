@@ -35,11 +35,26 @@ def read_contract(path: Path) -> tuple[Contract, str] | None:
     Raises:
         UnreadableError: There is one, and it can't be read.
     """
-    if path.is_file() and zipfile.is_zipfile(path):
+    if path.is_file() and _is_archive(path):
         with zipfile.ZipFile(path) as archive:
             if MEMBER in archive.namelist() and archive.getinfo(MEMBER).file_size <= _MAX_BYTES:
                 return Contract.from_json(archive.read(MEMBER), str(path)), f"{path.name} itself"
+    return read_sidecar(path)
+
+
+def read_sidecar(path: Path) -> tuple[Contract, str] | None:
+    """The contract in the file beside a model, and that file's name.
+
+    Raises:
+        UnreadableError: There is one, and it can't be read.
+    """
     beside = sidecar(path)
     if beside.is_file() and beside.stat().st_size <= _MAX_BYTES:
         return Contract.from_json(beside.read_bytes(), str(beside)), beside.name
     return None
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file begins as a zip; an HDF5 file may have one behind it that means nothing."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
