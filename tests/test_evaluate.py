@@ -17,7 +17,7 @@ import pytest
 from conftest import COLOURS, colour_picture, write_picture
 
 import edgekit
-from edgekit import datasets, tflite
+from edgekit import datasets, images, tflite
 from edgekit.cli.progress import ProgressBars
 from edgekit.contract import Contract
 from edgekit.errors import UnreadableError, UsageError
