@@ -207,7 +207,8 @@ def _finish(
 
 
 def _stored_in_tflite(source: Path) -> tuple[Contract, str] | None:
-    contract = tflite.read_contract(source.read_bytes(), str(source))
+    data = source.read_bytes()
+    contract = tflite.read_contract(data, str(source))
     if contract is not None:
-        return contract, f"{source.name} itself"
+        return contract, f"{source.name} itself ({tflite.contract_source(data, str(source))})"
     return keras_file.read_sidecar(source)
