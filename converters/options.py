@@ -49,9 +49,14 @@ class Options:
     range_percentile: float = 95.0
 
     @property
+    def uses_litert(self) -> bool:
+        """Whether litert-quantizer does the work."""
+        return self.engine == "litert" and self.quantization != "float32"
+
+    @property
     def corrects_bias(self) -> bool:
         """Whether biases are corrected: only where weights are rounded to int8 by edgekit."""
-        return self.bias_correction and self.quantization in INTEGER and self.engine == "litert"
+        return self.bias_correction and self.quantization in INTEGER and self.uses_litert
 
 
 def make_options(

@@ -128,8 +128,7 @@ def convert(
             f"{output}: a converted model is written as .tflite", "Name it so: -o m.tflite"
         )
     refuse_overwrite(output, passport_path, force=force, source=source)
-    by_litert = options.engine == "litert" and options.quantization != "float32"
-    if by_litert:
+    if options.uses_litert:
         quantize.require()
     watch = Stopwatch(observer)
     dataset = calibration_set.find(_path(data), _path(labels_csv), source)
@@ -182,7 +181,7 @@ def convert(
         worst_layers=worst,
         seconds=watch.seconds,
     )
-    recipe = quantize.recipe(options) if by_litert else None
+    recipe = quantize.recipe(options) if options.uses_litert else None
     write_all({output: final, passport_path: passport.write(conversion, final, recipe)})
     return conversion
 

@@ -15,7 +15,14 @@ import numpy as np
 
 from edgekit import images, tflite
 from edgekit.contract import Contract
-from edgekit.converters import calibration_set, flatbuffer, preprocessing, sources, tflite_source
+from edgekit.converters import (
+    calibration_set,
+    flatbuffer,
+    preprocessing,
+    quantize,
+    sources,
+    tflite_source,
+)
 from edgekit.converters.calibration_set import CalibrationSet
 from edgekit.converters.export import Description, Export
 from edgekit.converters.options import INTEGER, Options
@@ -124,6 +131,8 @@ def _read_keras(request: Request, watch: Stopwatch) -> Read:
         source, request.kind, size=request.input_size, modules=request.modules, stock=stock
     ) as export:
         with watch.stage("read"):
+            if options.uses_litert:
+                quantize.preload()  # the child is still importing TensorFlow
             description = export.described()
         exported = None
         if request.kind == "savedmodel":  # only the graph tells what it does to its input
