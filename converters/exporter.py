@@ -86,7 +86,7 @@ def _serve(request: dict[str, Any], events: TextIO) -> None:
     work = Path(request["work"])
     probe_input, probe_output = source.probe()
     graph.save_probe(work / "probe.npz", probe_input, probe_output)
-    frozen = source.freeze()
+    frozen = source.freeze(path)
     source.release()
     gc.collect()
     model = graph.to_tflite(frozen, path)

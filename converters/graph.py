@@ -68,8 +68,12 @@ class Source:
         noise = np.random.default_rng(0).uniform(-1, 1, self.shape).astype(np.float32)
         return noise, np.asarray(self.call(tf.constant(noise)), np.float32)
 
-    def freeze(self) -> Frozen:
-        """Traces the model into a graph of constants."""
+    def freeze(self, path: Path) -> Frozen:
+        """Traces the model into a graph of constants.
+
+        Raises:
+            UnreadableError: The model changes variables when it is called.
+        """
         call = self.call
         assert call is not None
         # Values can only be read outside the trace, and become constants only inside it.
@@ -87,7 +91,17 @@ class Source:
         concrete = function.get_concrete_function()
         if concrete.graph.captures:
             # A layer holds tensors of its own (Normalization does), or the model is not Keras 3's.
-            concrete = convert_variables_to_constants_v2(concrete)
+            try:
+                concrete = convert_variables_to_constants_v2(concrete)
+            except ValueError as error:
+                if "expected resource" not in str(error):
+                    raise
+                # Keras 3.15 exports Random* layers so that they draw at inference too.
+                raise UnreadableError(
+                    f"{path}: the model changes a variable each time it is called: an "
+                    "augmentation layer in it still draws random numbers",
+                    "Convert the .keras or .h5 file of the model, where such layers rest.",
+                ) from error
         return Frozen(concrete.graph.as_graph_def(), concrete.inputs, concrete.outputs)
 
     def release(self) -> None:

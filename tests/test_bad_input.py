@@ -310,6 +310,22 @@ def test_damaged_savedmodel(keras3: Any, small_keras: Path, tmp_path: Path) -> N
         refused_here(folder, UnreadableError, words)
 
 
+def test_savedmodel_that_draws_random_numbers(keras3: Any, tmp_path: Path) -> None:
+    model = keras3.Sequential(
+        [
+            keras3.Input((8, 8, 3)),
+            keras3.layers.RandomFlip("horizontal"),
+            keras3.layers.Flatten(),
+            keras3.layers.Dense(4),
+        ]
+    )
+    model.export(tmp_path / "random", verbose=False)
+    with pytest.raises(UnreadableError, match="still draws random numbers"):
+        read_here(tmp_path / "random").freeze(tmp_path / "random")
+    model.save(tmp_path / "at_rest.keras")
+    assert read_here(tmp_path / "at_rest.keras").freeze(tmp_path / "at_rest.keras").inputs
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_lambda_layer(keras3: Any, tmp_path: Path, suffix: str) -> None:
     model = keras3.Sequential(
