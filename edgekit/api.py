@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from edgekit.evaluation.classifier import Classifier, open_tflite
 from edgekit.evaluation.evaluate import StageProgress
 from edgekit.evaluation.predict import Prediction
 from edgekit.evaluation.results import Evaluation
-from edgekit.overrides import Overrides
+from edgekit.overrides import Given, Overrides
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from edgekit.converters import Conversion
 
 PathLike = str | os.PathLike[str]
@@ -64,18 +66,12 @@ def convert(
     *,
     data: PathLike | None = None,
     labels_csv: PathLike | None = None,
-    preprocess: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    colour_order: str | None = None,
-    resize: str | None = None,
-    interpolation: str | None = None,
-    labels: Path | Sequence[str] | None = None,
     input_size: tuple[int, int] | None = None,
     modules: Sequence[str] = (),
     force: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: StageProgress | None = None,
-    **options: Any,
+    **given: Unpack[Given],
 ) -> Conversion:
     """Converts a model to TFLite and verifies what is written.
 
@@ -85,18 +81,12 @@ def convert(
         quantization: `int8`, `int16x8`, `float16`, `dynamic` or `float32`.
         data: A folder of photos to calibrate on.
         labels_csv: A CSV of path and label for them.
-        preprocess: This and the following as in `evaluate`.
-        mean: See `evaluate`.
-        std: See `evaluate`.
-        colour_order: See `evaluate`.
-        resize: See `evaluate`.
-        interpolation: See `evaluate`.
-        labels: See `evaluate`.
         input_size: (height, width) in pixels, for a model that takes images of any size.
         modules: Python modules that register custom Keras classes; their code runs.
         force: Replace existing files.
+        options: What else `edgekit.converters.make_options` takes, such as `{"samples": 100}`.
         progress: Called with (stage, done, total).
-        **options: What else `edgekit.converters.make_options` takes, such as `samples=100`.
+        **given: What is known of the preprocessing; see `edgekit.overrides.Given`.
 
     Raises:
         EdgekitError: See `edgekit.errors` and `edgekit.converters.convert`.
@@ -106,12 +96,10 @@ def convert(
     return converters.convert(
         model,
         output,
-        options=converters.make_options(quantization, **options),
+        options=converters.make_options(quantization, **(options or {})),
         data=data,
         labels_csv=labels_csv,
-        overrides=overrides.parse(
-            preprocess, mean, std, colour_order, resize, interpolation, labels
-        ),
+        overrides=overrides.parse(**given),
         input_size=input_size,
         modules=modules,
         force=force,
@@ -126,14 +114,8 @@ def evaluate(
     labels_csv: PathLike | None = None,
     limit: int | None = None,
     label_offset: int = 0,
-    preprocess: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    colour_order: str | None = None,
-    resize: str | None = None,
-    interpolation: str | None = None,
-    labels: Path | Sequence[str] | None = None,
     progress: StageProgress | None = None,
+    **given: Unpack[Given],
 ) -> Evaluation:
     """Compares models on the same pictures; the first file is the reference.
 
@@ -144,25 +126,18 @@ def evaluate(
         limit: At most this many pictures, evenly over the classes.
         label_offset: Added to class indices that come as numbers; 1 for models whose class 0 is
             "background".
-        preprocess: A named normalization; see `edgekit.contract.NORMALIZATIONS`.
-        mean: One number or three, in grey levels; with `std`.
-        std: One number or three, in grey levels.
-        colour_order: `RGB` or `BGR`; with `mean` and `std`.
-        resize: `stretch`, `pad`, `crop` or `crop:FRACTION`.
-        interpolation: One of `edgekit.contract.INTERPOLATIONS`.
-        labels: A file with one label a line, or the labels.
         progress: Called with (stage, done, total).
+        **given: What is known of the preprocessing; see `edgekit.overrides.Given`.
 
     Raises:
         EdgekitError: See `edgekit.errors`: a model or the data can't be read, the contract is
             missing, the classes don't fit.
     """
-    given = overrides.parse(preprocess, mean, std, colour_order, resize, interpolation, labels)
     many = [files] if isinstance(files, (str, os.PathLike)) else files
     return evaluate_files(
         [Path(file) for file in many],
         Path(data),
-        given,
+        overrides.parse(**given),
         labels_csv=None if labels_csv is None else Path(labels_csv),
         limit=limit,
         label_offset=label_offset,
@@ -200,14 +175,7 @@ def predict(
     file: PathLike,
     inputs: PathLike | Iterable[PathLike],
     top: int = 5,
-    *,
-    preprocess: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    colour_order: str | None = None,
-    resize: str | None = None,
-    interpolation: str | None = None,
-    labels: Path | Sequence[str] | None = None,
+    **given: Unpack[Given],
 ) -> Iterator[Prediction]:
     """Classifies pictures and folders of pictures.
 
@@ -215,13 +183,7 @@ def predict(
         file: The model; a Keras file runs as its float32 TFLite export.
         inputs: One picture or folder, or several.
         top: How many guesses to give per picture.
-        preprocess: This and the following as in `evaluate`.
-        mean: See `evaluate`.
-        std: See `evaluate`.
-        colour_order: See `evaluate`.
-        resize: See `evaluate`.
-        interpolation: See `evaluate`.
-        labels: See `evaluate`.
+        **given: What is known of the preprocessing; see `edgekit.overrides.Given`.
 
     Returns:
         One prediction per picture, as they are made; a broken picture has an `error`.
@@ -229,6 +191,7 @@ def predict(
     Raises:
         EdgekitError: The model can't be read, or its contract is missing.
     """
-    given = overrides.parse(preprocess, mean, std, colour_order, resize, interpolation, labels)
     many = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
-    return evaluation.predict(open_classifier(file, given), [Path(i) for i in many], top)
+    return evaluation.predict(
+        open_classifier(file, overrides.parse(**given)), [Path(i) for i in many], top
+    )

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from edgekit.contract import (
     NORMALIZATIONS,
@@ -65,18 +66,10 @@ class Overrides:
         return contract
 
 
-def parse(
-    preprocess: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    colour_order: str | None = None,
-    resize: str | None = None,
-    interpolation: str | None = None,
-    labels: Path | Sequence[str] | None = None,
-) -> Overrides:
-    """Reads what the command line or a Python caller gave.
+class Given(TypedDict, total=False):
+    """What a user may say of a model's preprocessing, as keywords.
 
-    Args:
+    Attributes:
         preprocess: A name of `edgekit.contract.NORMALIZATIONS`.
         mean: One number or three, in grey levels; with `std`, instead of `preprocess`.
         std: One number or three, in grey levels.
@@ -84,6 +77,29 @@ def parse(
         resize: `stretch`, `pad`, `crop` or `crop:FRACTION`.
         interpolation: One of `edgekit.contract.INTERPOLATIONS`.
         labels: A text file with one label a line, or the labels.
+    """
+
+    preprocess: str | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    colour_order: str | None
+    resize: str | None
+    interpolation: str | None
+    labels: Path | str | Sequence[str] | None
+
+
+def parse(
+    preprocess: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    colour_order: str | None = None,
+    resize: str | None = None,
+    interpolation: str | None = None,
+    labels: Path | str | Sequence[str] | None = None,
+) -> Overrides:
+    """Reads what the command line or a Python caller gave.
+
+    The arguments are those of `Given`.
 
     Raises:
         UsageError: A value is unknown, or two contradict each other.
@@ -109,6 +125,8 @@ def parse(
     if resize is not None:
         parse_resize_rule(resize)
     names: tuple[str, ...] | None = None
+    if isinstance(labels, str):
+        labels = Path(labels)
     if isinstance(labels, Path):
         names = read_labels(labels)
     elif labels is not None:

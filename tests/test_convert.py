@@ -708,3 +708,23 @@ def test_correction_gives_each_layer_a_bias_of_its_own(
     assert weights is not None
     shift = bias_correction.mean_shift("CONV_2D", weights, np.mean(means, axis=0))
     np.testing.assert_allclose(biases(after)[1][1], -shift, rtol=1e-3, atol=1e-6)
+
+
+def test_the_python_call_takes_what_the_command_takes(
+    tiny_float: Path, tiny_photos: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("a\nb\nc\nd\ne\n")
+    conversion = edgekit.convert(
+        tiny_float,
+        tmp_path / "m.tflite",
+        "int16x8",
+        data=str(tiny_photos),
+        options={"samples": 7},
+        labels=str(labels),
+        resize="pad",
+    )
+    assert conversion.contract.labels == ("a", "b", "c", "d", "e")
+    assert conversion.contract.fit == "pad"
+    assert conversion.quality is not None and conversion.quality.images == 7
+    assert edgekit.inspect(conversion.output).arithmetic.kind == "int16x8"
