@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edgekit.errors import BY_NAME, EdgekitError, RuntimeFailure, UnreadableError
+from edgekit.limits import limit_memory
 
 #: The disk is full, its quota is used up, or a file grew past the limit of the process.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -35,7 +36,8 @@ def main() -> int:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _limit_memory()
+    # Not RLIMIT_AS: TensorFlow reserves far more addresses than it ever uses.
+    limit_memory("RLIMIT_DATA", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     # TensorFlow and Keras raise anything from a damaged or unusual model.
     try:
         _serve(request, events)
@@ -104,19 +106,6 @@ def _serve(request: dict[str, Any], events: TextIO) -> None:
 
 def _send(events: TextIO, event: str, **values: Any) -> None:
     print(json.dumps({"event": event, **values}), file=events, flush=True)
-
-
-def _limit_memory() -> None:
-    """Holds this process to the machine's memory, so that absurd sizes fail and nothing swaps."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # Not RLIMIT_AS: TensorFlow reserves far more addresses than it ever uses.
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limits = [limit for limit in (memory, soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
 
 
 def _end_with_parent() -> None:

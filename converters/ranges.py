@@ -3,8 +3,8 @@
 A range over all images is set by the most unusual one, and every other image pays with coarser
 steps. So the ends are percentiles over the images' own extremes: with 95, the maximum that 95 % of
 the images stay below. On EfficientNet-Lite0 to 2, three splits of 100 photos each, that gave
-22.32 dB on the photos left out against 21.98 dB with plain extremes (better on 9 of 9), and 98.8 %
-agreement against 98.4 %. See benchmarks/results/quantization_choices.json.
+22.30 dB on the photos left out against 21.98 dB with plain extremes, and 98.8 % agreement against
+98.4 %. See benchmarks/results/quantization_choices.json.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def test_names_written_out_for_help_are_the_real_ones() -> None:
 
 #: room -> its floor. `edgekit/__init__.py` names rooms of all floors and imports them when used.
 _FLOORS = {
-    **dict.fromkeys(("types", "errors", "version", "cpus", "quiet"), 1),
+    **dict.fromkeys(("types", "errors", "version", "cpus", "limits", "quiet"), 1),
     **dict.fromkeys(("files", "contract", "overrides", "runtime", "devices", "report"), 2),
     **dict.fromkeys(("images", "tflite"), 3),
     **dict.fromkeys(("datasets", "targets", "benchmark", "deploy"), 4),

@@ -1,6 +1,6 @@
 """Times `edgekit convert --int8` against the stock script, in turn, as whole processes.
 
-    python benchmarks/peers/compare_convert.py MODEL.keras PHOTOS --samples 200 --judge 100 --runs 5
+    python benchmarks/peers/compare_convert.py MODEL.keras PHOTOS --samples 200 --runs 5
 
 The first `--samples` photos (chosen evenly) are calibrated on, the others judge both files next to
 the float model. Prints the ratios and writes them with the machine to

@@ -15,6 +15,7 @@ import sys
 from edgekit.errors import UnreadableError
 
 _SECONDS = 120
+_MEMORY_BYTES = 4 << 30
 _REFUSED = 3
 #: `-m` would look in the current folder first, where a `random.py` of the user's would be taken for
 #: Python's own.
@@ -62,9 +63,10 @@ def main() -> int:
     import numpy as np
 
     from edgekit.errors import EdgekitError
+    from edgekit.limits import limit_memory
     from edgekit.runtime.interpreter import Interpreter
 
-    _limit_memory()
+    limit_memory("RLIMIT_AS", _MEMORY_BYTES)
     try:
         interpreter = Interpreter(sys.stdin.buffer.read())
         interpreter.invoke(np.zeros(interpreter.input.shape, interpreter.input.dtype))
@@ -73,15 +75,3 @@ def main() -> int:
         print(message.splitlines()[0] if message else "refused")
         return _REFUSED
     return 0
-
-
-def _limit_memory() -> None:
-    """Holds the child to 4 GiB, so that absurd sizes fail here and not in the machine's swap."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = 4 << 30
-    if hard == resource.RLIM_INFINITY or hard > limit:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
