@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-#: Called with (stage, done, total) as the work goes on.
+#: Called with (stage, done, total) as the work goes on; a total of 0 is unknown.
 Observer = Callable[[str, int, int], None]
 
 
@@ -27,6 +27,6 @@ class Stopwatch:
         observer = self._observer
         start = time.perf_counter()
         if observer is not None:
-            observer(name, 0, 1)
+            observer(name, 0, 0)  # how much there is, it doesn't know yet
         yield lambda done, total: observer(name, done, total) if observer is not None else None
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -27,10 +27,13 @@ class ProgressBars:
         self._stage = ""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Shows how far a stage has come; a new stage takes the place of the last."""
+        """Shows how far a stage has come; a new stage takes the place of the last.
+
+        A total of 0 means that it isn't known: then only the name is shown.
+        """
         if not self._shown:
             return
-        if self._bar is None or stage != self._stage:
+        if self._bar is None or stage != self._stage or total != self._bar.total:
             from tqdm import tqdm
 
             self.close()
@@ -43,6 +46,7 @@ class ProgressBars:
                 desc=stage,
                 file=sys.stderr,
                 leave=False,
+                bar_format=None if total else "{desc} ...",
                 dynamic_ncols=True,
             )
         self._bar.update(done - self._bar.n)
