@@ -47,9 +47,7 @@ def test_macs_are_those_of_the_models(keras3: Any, tmp_path: Path, name: str) ->
 
     entry, path = CATALOGUE[name], tmp_path / "float.tflite"
     model = efficientnet_lite.build(entry, 1000, entry.size)
-    path.write_bytes(
-        graph.to_tflite(graph.open_keras(path, model, None).freeze(Path("m.keras")), path)
-    )
+    path.write_bytes(graph.to_tflite(graph.open_keras(path, model, None).freeze(path), path))
     inspection = edgekit.inspect(path)
     assert inspection.macs == entry.macs
     assert inspection.macs_unknown == ()
