@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,14 @@ class Source:
         call: float32[1, H, W, 3] tensor -> tensor.
         variables: The Keras 3 variables to replace by constants, or None where the graph has to be
             frozen by TensorFlow.
+        owner: What must live as long as `call` is used: a SavedModel's signature holds its
+            variables only through the loaded object.
     """
 
     description: dict[str, Any]
     call: Callable[[Any], Any] | None
-    variables: list[Any] | None = field(default=None)
+    variables: list[Any] | None = None
+    owner: Any = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -106,7 +109,7 @@ class Source:
 
     def release(self) -> None:
         """Lets go of the model; its weights are in the frozen graph now."""
-        self.call, self.variables = None, None
+        self.call = self.variables = self.owner = None
 
 
 def open_keras(path: Path, model: Any, size: tuple[int, int] | None) -> Source:
@@ -178,8 +181,6 @@ def open_savedmodel(path: Path, size: tuple[int, int] | None) -> Source:
     def call(image: Any) -> Any:
         return signature(**{name: tf.cast(image, spec.dtype)})[output]
 
-    # The signature keeps its variables alive only through the loaded object.
-    call.owner = loaded  # type: ignore[attr-defined]
     classes = _classes(path, tuple(call(tf.zeros((1, height, width, 3))).shape))
     description = {
         "height": height,
@@ -191,7 +192,7 @@ def open_savedmodel(path: Path, size: tuple[int, int] | None) -> Source:
         "models": [],
         "first_layer": None,
     }
-    return Source(description, call)
+    return Source(description, call, owner=loaded)
 
 
 def to_tflite(frozen: Frozen, path: Path) -> bytes:

@@ -161,6 +161,13 @@ def convert(
             "The runtime's profiler is not there, so calibration kept every tensor: same result, "
             "about four times slower. ai-edge-litert 2.3.0 has it."
         )
+    if options.quantization == "int16x8":
+        left = verify.float_ops(tflite.read(final, str(output)))
+        if left:
+            warnings.append(
+                f"{len(left)} op(s) stay in float, since they have no int16 kernel here: "
+                f"{', '.join(left[:3])}{', ...' if len(left) > 3 else ''}."
+            )
     conversion = Conversion(
         source=source,
         source_kind=kind,

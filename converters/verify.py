@@ -67,7 +67,7 @@ def check_file(model: bytes, options: Options, contract: Contract, where: str) -
         if tensor.dtype != wanted:
             raise RuntimeFailure(f"{where}: the {name} came out as {tensor.dtype}, not {wanted}")
     if options.quantization == "int8":
-        _refuse_float_ops(parsed, options, where)
+        _refuse_float_ops(parsed, where)
         _check_input_scale(ends[0], options, contract, where)
     if options.quantization in ("int8", "int16x8"):
         _check_weights(parsed, options, where)
@@ -79,17 +79,29 @@ def compare(float_scores: npt.NDArray[np.float32], scores: npt.NDArray[np.float3
     return Quality(len(scores), same, sqnr(float_scores, scores))
 
 
-def _refuse_float_ops(parsed: tflite.Model, options: Options, where: str) -> None:
-    """After --int8 there is no float op, but for the conversion at an end that was asked for."""
+def float_ops(parsed: tflite.Model) -> list[str]:
+    """The ops that compute in float, as `OP (tensor)`.
+
+    The conversions at the model's ends don't count, and those around a float op are its doing:
+    they are named only where nothing else is.
+    """
     graph = parsed.main
     ends = {graph.inputs[0], graph.outputs[0]}
-    left = []
+    computing: list[str] = []
+    converting: list[str] = []
     for operator in graph.operators:
         indices = [i for i in (*operator.inputs, *operator.outputs) if i >= 0]
         floating = [i for i in indices if graph.tensors[i].dtype.startswith(("float", "bfloat"))]
         if not floating or (operator.name in _BOUNDARY and set(floating) <= ends):
             continue
-        left.append(f"{operator.name} ({graph.tensors[operator.outputs[0]].name})")
+        named = f"{operator.name} ({graph.tensors[operator.outputs[0]].name})"
+        (converting if operator.name in _BOUNDARY else computing).append(named)
+    return computing or converting
+
+
+def _refuse_float_ops(parsed: tflite.Model, where: str) -> None:
+    """After --int8 there is no float op."""
+    left = float_ops(parsed)
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         raise NotMetError(

@@ -728,3 +728,16 @@ def test_the_python_call_takes_what_the_command_takes(
     assert conversion.contract.fit == "pad"
     assert conversion.quality is not None and conversion.quality.images == 7
     assert edgekit.inspect(conversion.output).arithmetic.kind == "int16x8"
+
+
+def test_without_photos_the_scores_get_headroom(tiny_float: Path, tmp_path: Path) -> None:
+    from edgekit.converters import procedural, ranges
+
+    conversion = convert(tiny_float, tmp_path / "m.tflite")
+    contract = conversion.contract
+    pictures = procedural.images(contract.height, contract.width, 0)
+    scores = run_all(tiny_float.read_bytes(), pictures, contract)
+    seen = max(scores.max(), 0) - min(scores.min(), 0)
+    scale = Interpreter(conversion.output.read_bytes()).output.scale
+    assert scale is not None
+    assert scale * 255 == pytest.approx(ranges.PROCEDURAL_HEADROOM * seen, rel=0.01)
