@@ -4,22 +4,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check wheel clean
+.PHONY: demo test native wheel clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python benchmarks/demo.py
 
-test: $(VENV)/dev.installed
+test: $(VENV)/dev.installed native
 	@start=$$(date +%s); $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
 	  && $(BIN)/python -m pytest; \
 	  code=$$?; echo "make test took $$(( $$(date +%s) - start )) s"; exit $$code
 
-# A wheel in a clean environment without TensorFlow: the light road.
-wheel: $(VENV)/dev.installed
+# The benchmark binary for x86-64, aarch64 and armv7, with no system toolchain.
+native: $(VENV)/dev.installed
+	$(BIN)/python benchmarks/native/build.py
+
+# A wheel in a clean environment without TensorFlow: the light road. It carries the binaries.
+wheel: $(VENV)/dev.installed native
 	$(BIN)/python tests/check_wheel.py
 
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info
+	rm -rf $(VENV) build dist demo *.egg-info edgekit/benchmark/bin
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

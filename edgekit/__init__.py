@@ -5,6 +5,7 @@ Every verb of the command line is also a call here, loaded when it is first used
     edgekit.convert("model.keras", "model.tflite", "int8", data="photos/")
     edgekit.inspect("model.tflite")
     edgekit.evaluate(["model.keras", "model.tflite"], data="photos/")
+    edgekit.measure("model.tflite", on="ssh:pi@raspberrypi.local")    # `edgekit benchmark`
 """
 
 from __future__ import annotations
@@ -15,19 +16,30 @@ from typing import TYPE_CHECKING, Any
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
-    from edgekit.api import convert, evaluate, predict
+    from edgekit.api import compare, convert, evaluate, measure, predict
     from edgekit.tflite import inspect
     from edgekit.training.zoo import create
 
 _VERBS = {
+    "compare": "edgekit.api",
     "convert": "edgekit.api",
     "create": "edgekit.training.zoo",
     "evaluate": "edgekit.api",
     "inspect": "edgekit.tflite",
+    "measure": "edgekit.api",
     "predict": "edgekit.api",
 }
 
-__all__ = ["__version__", "convert", "create", "evaluate", "inspect", "predict"]
+__all__ = [
+    "__version__",
+    "compare",
+    "convert",
+    "create",
+    "evaluate",
+    "inspect",
+    "measure",
+    "predict",
+]
 
 
 def __getattr__(name: str) -> Any:

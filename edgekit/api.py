@@ -1,4 +1,4 @@
-"""The verbs `convert`, `evaluate` and `predict` as Python calls.
+"""The verbs `convert`, `evaluate`, `predict`, `benchmark` and `compare` as Python calls.
 
 A Keras file (`.keras`, `.h5`, a SavedModel folder) is measured as its float32 TFLite export: the
 same operations in the same runtime as the quantized file it is compared with, so that what differs
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from edgekit.overrides import Given, Overrides
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from edgekit.benchmark.compare import Comparison
+    from edgekit.benchmark.document import Run
     from edgekit.converters import Conversion
 
 PathLike = str | os.PathLike[str]
@@ -195,3 +197,71 @@ def predict(
     return evaluation.predict(
         open_classifier(file, overrides.parse(**given)), [Path(i) for i in many], top
     )
+
+
+def measure(
+    models: PathLike | Sequence[PathLike],
+    on: str | Sequence[str] = "local",
+    *,
+    delegates: Sequence[str] = ("xnnpack",),
+    threads: Sequence[int] = (1,),
+    effort: Mapping[str, Any] | None = None,
+    request: Mapping[str, Any] | None = None,
+    tools: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    notify: Callable[[str], None] = lambda message: None,
+) -> Run:
+    """Measures latencies: `edgekit benchmark`, under another name since that is a package.
+
+    Args:
+        models: One .tflite file or several.
+        on: `local`, `ssh:user@host[:port]`, `adb[:SERIAL]`, or several.
+        delegates: `xnnpack`, `none`, `gpu`, `nnapi`, `edgetpu`, `external:PATH[,key=value...]`.
+        threads: Numbers of CPU threads.
+        effort: How long: fields of `edgekit.benchmark.plan.Effort`, such as `{"rounds": 15}`.
+        request: What: fields of `edgekit.benchmark.plan.Request`, such as `{"input": "zeros"}`.
+        tools: With what: fields of `edgekit.benchmark.kit.Tools`, such as `{"python": True}`.
+        seed: Of the order of the rounds.
+        notify: Called with what should be known while it runs.
+
+    Returns:
+        All samples; `edgekit.benchmark.statistics.summarize(cell)` says what they say.
+
+    Raises:
+        EdgekitError: See `edgekit.errors`: the first cell that failed.
+    """
+    from edgekit.benchmark import driver, kit, plan
+
+    many = [models] if isinstance(models, (str, os.PathLike)) else models
+    outcome = driver.measure(
+        plan.grid([Path(model) for model in many], delegates, threads),
+        [on] if isinstance(on, str) else on,
+        plan.Effort(**(effort or {})),
+        plan.Request(**(request or {})),
+        kit.Tools(**(tools or {})),
+        seed=seed,
+        notify=notify,
+    )
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.failure is not None:
+        raise outcome.failure
+    return outcome.run
+
+
+def compare(
+    first: PathLike, second: PathLike | None = None, *, budget: str | None = None
+) -> tuple[Comparison, ...]:
+    """Says what is known of the cells of one benchmark against another's.
+
+    Args:
+        first: A file of `edgekit benchmark -o`; the reference.
+        second: Another; by default the models of the first are compared with each other.
+        budget: How much slower it may be, such as `+3%`.
+
+    Raises:
+        EdgekitError: A file can't be read, or the two were not measured alike.
+    """
+    from edgekit.benchmark.compare import compare_files
+
+    return compare_files(Path(first), None if second is None else Path(second), budget=budget)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import venv
@@ -24,6 +26,7 @@ from conftest import build_colour_model, colour_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP_SECONDS = 0.3
+MACHINES = ("x86_64", "aarch64", "armv7l")
 
 
 def main() -> None:
@@ -35,6 +38,7 @@ def main() -> None:
             "edgekit/converters/pipeline.py",
             "edgekit/training/data/imagenet_labels.txt",
             "edgekit/cli/main.py",
+            *(f"edgekit/benchmark/bin/edgekit-bench-{machine}-linux-gnu" for machine in MACHINES),
         ):
             check(needed in names, f"{needed} is in the wheel")
         check(not any(n.startswith(("tests/", "converters/")) for n in names), "nothing else is")
@@ -50,7 +54,8 @@ def main() -> None:
 
 
 def build(work: Path) -> Path:
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools packs what it left there before
+    for left in ("lib", f"bdist.{sysconfig.get_platform()}"):  # setuptools would pack it again
+        shutil.rmtree(ROOT / "build" / left, ignore_errors=True)
     run(sys.executable, "-m", "build", "--wheel", "--outdir", work / "dist", ROOT)
     return next((work / "dist").glob("*.whl"))
 
@@ -72,6 +77,11 @@ def use(work: Path, edgekit: Path) -> None:
     check("int8" in run(edgekit, "inspect", model).stdout, "edgekit inspect works")
     said = run(edgekit, "predict", model, photo, "--preprocess", "raw", "--labels", labels).stdout
     check("red" in said, "edgekit predict works")
+
+    if platform.machine() in MACHINES:
+        measured = run(edgekit, "benchmark", model, "--min-time", "50ms", "--json").stdout
+        rounds = json.loads(measured)["cells"][0]["rounds"]
+        check(rounds[0]["tool"]["name"] == "edgekit-bench", "edgekit benchmark works")
 
     keras_file = work / "k.keras"
     with zipfile.ZipFile(keras_file, "w") as archive:

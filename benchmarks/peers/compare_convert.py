@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -28,6 +26,7 @@ import numpy as np
 
 from edgekit import datasets
 from edgekit.converters import export_float
+from edgekit.cpus import describe_machine
 from edgekit.evaluation.metrics import agreement, sqnr, top_k_accuracy
 from edgekit.evaluation.run import run_all
 
@@ -83,7 +82,7 @@ def main() -> None:
                     runs[name].append(run)
         document = {
             "what": f"convert {arguments.model.name} to int8 with {arguments.samples} photos",
-            "machine": machine(),
+            "machine": describe_machine(),
             "versions": {
                 p: version(p)
                 for p in ("tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "numpy")
@@ -201,20 +200,6 @@ def quality(
             "sqnr_db": round(sqnr(reference, scores), 2),
         }
     return result
-
-
-def machine() -> str:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return f"{model}, {len(os.sched_getaffinity(0))} cores, {platform.system()}, Python " + (
-        platform.python_version()
-    )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ VERBS = {
     "inspect": "Show what is in a .tflite file: ops, quantization, memory, metadata.",
     "evaluate": "Compare the accuracy of models on the same photos.",
     "predict": "Classify images, a video or the camera.",
+    "benchmark": "Measure latency here, on a board over SSH, or on a phone over adb.",
+    "compare": "Say whether one benchmark is really faster than another.",
 }
 
 _LOOK_CLOSER = "Look at the disk and its permissions; --debug shows where it happened."

@@ -9,25 +9,11 @@ from typing import Any
 
 import click
 
+from edgekit.cli.values import NUMBERS
+
 # Written out, since edgekit.contract brings numpy, and --help must not; a test compares them.
 PREPROCESS_NAMES = ("raw", "unit", "tf", "torch", "caffe", "efficientnet_lite")
 INTERPOLATION_NAMES = ("exact", "linear", "cubic", "area", "nearest")
-
-
-class _Numbers(click.ParamType):
-    """One number, or several with commas between."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a number or three with commas between", param, ctx)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -41,11 +27,11 @@ _CONTRACT_OPTIONS = (
     ),
     click.option(
         "--mean",
-        type=_Numbers(),
+        type=NUMBERS,
         metavar="M[,M,M]",
         help="With --std: input = (pixel - mean) / std, in grey levels.",
     ),
-    click.option("--std", type=_Numbers(), metavar="S[,S,S]", help="See --mean."),
+    click.option("--std", type=NUMBERS, metavar="S[,S,S]", help="See --mean."),
     click.option(
         "--colour-order",
         type=click.Choice(["RGB", "BGR"], case_sensitive=False),

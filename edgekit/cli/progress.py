@@ -55,6 +55,13 @@ class ProgressBars:
         """The callback (done, total) of one stage."""
         return lambda done, total: self(name, done, total)
 
+    def say(self, message: str) -> None:
+        """Writes a line on stderr, above the bar; it is said with --json too."""
+        if self._bar is None:
+            print(message, file=sys.stderr, flush=True)
+        else:
+            self._bar.write(message, file=sys.stderr)
+
     def close(self) -> None:
         """Takes the bar away."""
         if self._bar is not None:

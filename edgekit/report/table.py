@@ -1,4 +1,4 @@
-"""Text tables for a terminal."""
+"""Tables as text: for a terminal, and in Markdown."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def table(headers: Sequence[object], rows: Iterable[Sequence[object]], align: st
         _GAP.join(
             _pad(cell, width, side) for cell, width, side in zip(line, widths, sides, strict=True)
         ).rstrip()
+        for line in lines
+    )
+
+
+def markdown(headers: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """The same table in Markdown; the lines, without a newline at the end."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(
+        f"| {' | '.join(printable(str(cell)).replace('|', chr(92) + '|') for cell in line)} |"
         for line in lines
     )
 
