@@ -159,7 +159,7 @@ def run_bench(program: list[object], model: Path, seconds: float, given: str) ->
 
 
 def build_program() -> Path:
-    target = platform.describe_machine()
+    target = platform.machine()
     run([sys.executable, HERE / "native" / "build.py", target, "-o", CACHE / "bin"])
     return CACHE / "bin" / f"edgekit-bench-{target}-linux-gnu"
 
