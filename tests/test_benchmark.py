@@ -31,7 +31,9 @@ from native_support import build_stub, chain_model, seeded_inputs
 
 from edgekit.benchmark import artefacts
 from edgekit.benchmark.document import load
-from edgekit.benchmark.plan import interleaved
+from edgekit.benchmark.driver import measure
+from edgekit.benchmark.kit import Tools
+from edgekit.benchmark.plan import Effort, Request, grid, interleaved
 from edgekit.devices import open_device
 from edgekit.runtime import Interpreter
 
@@ -165,6 +167,22 @@ def test_a_sustained_run_is_one_round(run_cli, colour_int8: Path, tmp_path: Path
     assert round_["starts_ns"][-1] + round_["samples_ns"][-1] >= 1_000_000_000
     assert round_["timeline"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("python", [False, True])
+def test_a_long_round_says_how_far_it_has_come(colour_int8: Path, python: bool) -> None:
+    told: list[tuple[str, int, int]] = []
+    outcome = measure(
+        grid([colour_int8], ["xnnpack"], [1]),
+        ["local"],
+        Effort(sustain_s=2.5),
+        Request(),
+        Tools(python=python),
+        progress=lambda stage, done, total: told.append((stage, done, total)),
+    )
+    assert outcome.failure is None
+    assert ("sustaining, seconds", 1, 2) in told
+    assert told[-1] == ("measuring", 1, 1)
 
 
 def test_a_profile_of_the_ops(run_cli, colour_float: Path) -> None:

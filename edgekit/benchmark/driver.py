@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import re
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 #: Loading, the first inference and the warm-up of a slow (or emulated) device.
 _GRACE_SECONDS = 300.0
+_SUSTAINED = re.compile(r"progress: sustain (\d+)\.\d+/(\d+)\.\d+ s ")
 _ERRORS: dict[int, type[EdgekitError]] = {
     cls.exit_code: cls
     for cls in (NotMetError, UsageError, UnreadableError, RuntimeFailure, MissingError)
@@ -161,6 +163,13 @@ class _Steps:
         """One of them is over."""
         self._count(1, 0)
 
+    def heard(self, line: str) -> None:
+        """A long round says how far it has come, in a line on its standard error."""
+        said = _SUSTAINED.match(line)
+        if said is not None:
+            with self._lock:
+                self._progress("sustaining, seconds", int(said[1]), int(said[2]))
+
     def _count(self, done: int, planned: int) -> None:
         with self._lock:
             self._done += done
@@ -258,7 +267,12 @@ class _DeviceJob:
             return
         try:
             command = kit.command(point, self._effort)
-            finished = device.run(command, timeout_s=_timeout(self._effort), stop=self._stop)
+            finished = device.run(
+                command,
+                timeout_s=_timeout(self._effort),
+                on_stderr=self._steps.heard,
+                stop=self._stop,
+            )
             self._keep(finished, position, kit)
         except ConnectionLost:
             raise
