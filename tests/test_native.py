@@ -27,6 +27,7 @@ import pytest
 from native_support import (
     CACHE,
     LITERT,
+    NATIVE,
     GraphBuilder,
     Outcome,
     build,
@@ -765,3 +766,31 @@ def test_armv7_starts_and_says_what_is_missing(chain: Path, tmp_path: Path) -> N
     assert outcome.document["input"]["sha256"] == sha256(drawn)
     (tmp_path / "cut.tflite").write_bytes(data[:300])
     assert run([*emulator, tmp_path / "cut.tflite"]).code == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("compiler", "toolchain", "header"),
+    [
+        ("c++", None, b"\x02\x01"),
+        ("aarch64-linux-gnu-g++", "aarch64-linux-gnu.cmake", b"\x02\x01"),
+        ("arm-linux-gnueabihf-g++", "armv7-linux-gnueabihf.cmake", b"\x01\x01"),
+    ],
+)
+def test_builds_with_a_system_toolchain(
+    tmp_path: Path, compiler: str, toolchain: str | None, header: bytes
+) -> None:
+    for tool in ("cmake", "make", compiler):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    chosen = ["--toolchain", NATIVE / "toolchains" / toolchain] if toolchain else []
+    configure = ["cmake", "-S", NATIVE, "-B", tmp_path, "-DEDGEKIT_BENCH_WERROR=ON", *chosen]
+    for command in (configure, ["cmake", "--build", tmp_path]):
+        done = run(command)
+        assert done.code == 0, done.stdout + done.stderr
+    program = tmp_path / "edgekit-bench"
+    data = program.read_bytes()
+    assert len(data) < 400_000
+    assert data.startswith(b"\x7fELF" + header)
+    if toolchain is None:
+        assert run([program, "--version"]).stdout.startswith("edgekit-bench ")
