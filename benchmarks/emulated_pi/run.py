@@ -160,7 +160,8 @@ def compare(model: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> di
         ),
         "ran the same model": len(_all(both, "model", "sha256")) == 1,
         "on the same input": len(_all(both, "input", "sha256")) == 1,
-        "with the same runtime": len(_all(both, "runtime", "kind")) == 1,
+        "with the same runtime": len(_all(both, "runtime", "kind")) == 1
+        and len(_all(both, "runtime", "version")) == 1,
         "ran with XNNPACK": all(r["engaged"]["delegate"] == "xnnpack" for r in both),
         "outputs the same bits each time": all(r["output"]["repeatable"] for r in both),
         "outputs the same bits on both": len(_all(both, "output", "sha256")) == 1,
@@ -174,8 +175,8 @@ def compare(model: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> di
             "x86-64": sorted(_all(local, "output", "sha256")),
         },
         "runtime": {
-            "emulated aarch64": pi[0]["runtime"]["kind"],
-            "x86-64": local[0]["runtime"]["kind"],
+            "emulated aarch64": _runtime(pi[0]),
+            "x86-64": _runtime(local[0]),
         },
         "latency": [_latency(cell) for cell in (there, here)],
     }
@@ -183,6 +184,10 @@ def compare(model: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> di
 
 def _all(rounds: Sequence[Mapping[str, Any]], section: str, key: str) -> set[Any]:
     return {r[section][key] for r in rounds}
+
+
+def _runtime(round_: Mapping[str, Any]) -> str:
+    return f"{round_['runtime']['kind']} {round_['runtime']['version']}"
 
 
 def _latency(cell: Mapping[str, Any]) -> dict[str, Any]:
