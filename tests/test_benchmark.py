@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.metadata
 import io
 import json
 import os
@@ -330,6 +331,9 @@ def test_over_ssh(run_cli, board: SshServer, colour_int8: Path, folder: Path) ->
     }
     assert len(hashes) == 1
     assert first["cells"][0]["device"] == "ssh:board"
+    runtime = first["cells"][0]["rounds"][0]["runtime"]
+    assert runtime["path"].startswith(f"{folder}/cache/")
+    assert runtime["version"] == importlib.metadata.version("ai-edge-litert")
 
 
 def test_python_over_ssh(
@@ -399,6 +403,24 @@ def test_over_a_stand_in_for_adb(run_cli, adb: StandInAdb, colour_int8: Path, fo
         hashes |= {r["output"]["sha256"] for r in cell["rounds"]}
         assert_nothing_left(folder)
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("python", [(), ("--python",)])
+def test_a_runtime_that_is_there_is_used(
+    run_cli, colour_int8: Path, folder: Path, tmp_path: Path, monkeypatch, python: tuple[str, ...]
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (programs / "python3").chmod(0o755)
+    stand_in = StandInAdb(tmp_path / "adb")
+    stand_in.prepare(path=f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("EDGEKIT_ADB", stand_in.command)
+    run = run_cli("benchmark", colour_int8, "--on", "adb", *QUICK, *python, "--json")
+    runtime = measured(run)["cells"][0]["rounds"][0]["runtime"]
+    assert Path(runtime["path"]).parent == Path(str(artefacts.installed_library())).parent
+    assert not [path for path in (folder / "cache").iterdir() if "libLiteRt" in path.name]
+    assert_nothing_left(folder)
 
 
 @pytest.mark.slow

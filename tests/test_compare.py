@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import functools
 import json
+import operator
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +16,14 @@ import numpy as np
 import pytest
 from benchmark_support import Machine, make_cell, make_round, write_run
 
-from edgekit.benchmark import pairing
+from edgekit.benchmark import listing, pairing, picture
 from edgekit.benchmark.budget import parse
 from edgekit.benchmark.compare import Comparison, compare, compare_files
-from edgekit.benchmark.document import Cell, Run
+from edgekit.benchmark.document import Cell, Run, load
 from edgekit.benchmark.pairing import match_runs, match_within
 from edgekit.benchmark.rank_tests import mann_whitney
 from edgekit.cli.compare import AXIS_NAMES
-from edgekit.errors import UnreadableError, UsageError
+from edgekit.errors import EdgekitError, UnreadableError, UsageError
 
 _MS = 1_000_000
 _NAMES = ("a.json", "b.json")
@@ -472,3 +477,43 @@ def test_an_error_of_the_benchmark_is_no_result(tmp_path: Path) -> None:
     )
     with pytest.raises(UnreadableError, match="no delegate"):
         compare_files(path)
+
+
+def _places(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The paths of everything in a document; of a list, the first few."""
+    inside = node.items() if isinstance(node, dict) else ()
+    if isinstance(node, list):
+        inside = enumerate(node[:3])
+    return [path, *(place for key, value in inside for place in _places(value, (*path, key)))]
+
+
+_STRANGE = (None, True, 0, -1, 2**70, 1e308, -5.5, "", "x", "\x1b[31m", [], {}, [1], {"a": 1})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_document_is_refused_or_harmless(tmp_path: Path, seed: int) -> None:
+    profile = [{"index": 0, "op": "CONV_2D", "calls": 20, "total_ns": 1000}]
+    cells = [
+        dataclasses.replace(
+            make_cell([make_round([n] * 30, i, profile=profile) for i in range(5)]), threads=n
+        )
+        for n in (1, 2)
+    ]
+    kept, damaged = write_run(tmp_path / "r.json", *cells), tmp_path / "damaged.json"
+    whole, dice = json.loads(kept.read_text()), random.Random(seed)
+    places, refused = _places(whole)[1:], 0
+    for _ in range(150):
+        document = copy.deepcopy(whole)
+        *parents, last = dice.choice(places)
+        functools.reduce(operator.getitem, parents, document)[last] = dice.choice(_STRANGE)
+        damaged.write_text(json.dumps(document))
+        try:
+            compare_files(damaged, by="threads")
+            compare_files(damaged, kept, anyway=True)
+            run = load(damaged)
+            listing.as_csv(run, 0.03)
+            [*listing.conditions(run), *listing.remarks(run, 0.03), *listing.profiles(run)]
+            picture.as_png(run)
+        except EdgekitError:
+            refused += 1
+    assert 30 < refused < 150

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.benchmark.shape import GOLDEN, ROUND, misfit
+from edgekit.benchmark.shape import CELL, ROUND, ROUND_OPTIONAL, RUN, misfit
 from edgekit.errors import UnreadableError
 
 #: Of the document that the native binary (or the Python fallback) prints: one round.
@@ -178,12 +179,11 @@ def check_round(document: Mapping[str, Any], where: str, order: int = 0) -> Roun
     if document.get("status") == "error":
         message = (document.get("error") or {}).get("message", "unknown")
         raise UnreadableError(f"{where}: not a measurement: {message}")
-    wrong = misfit(document, ROUND)
-    golden = None if wrong else document["output"].get("golden")
-    if golden is not None:
-        wrong = misfit(golden, GOLDEN, "output.golden")
-    if wrong:
-        raise UnreadableError(f"{where}: {wrong}", "The file is damaged or cut off; measure again.")
+    _require(document, ROUND, where)
+    for (*sections, key), shape in ROUND_OPTIONAL:
+        holder = functools.reduce(operator.getitem, sections, document)
+        if holder.get(key) is not None:
+            _require(holder, {key: shape}, where)
     samples, starts = document["samples_ns"], document["starts_ns"]
     if not samples or len(samples) != len(starts):
         raise UnreadableError(f"{where}: no samples, or not one start for each")
@@ -205,34 +205,35 @@ def _run_of_one(round_: Round) -> Run:
 
 
 def _run(document: dict[str, Any], where: str) -> Run:
-    cells = document.get("cells")
-    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
-        raise UnreadableError(f"{where}: cells is missing or no list of objects")
+    _require(document, RUN, where)
+    cells = enumerate(document["cells"])
     return Run(
-        tuple(_cell(cell, f"{where}: cell {i}") for i, cell in enumerate(cells)),
-        str(document.get("created", "")),
-        str(document.get("edgekit", "")),
-        int(document.get("seed") or 0),
+        tuple(_cell(cell, f"{where}: cell {i}") for i, cell in cells),
+        document["created"],
+        document["edgekit"],
+        document["seed"],
     )
 
 
 def _cell(document: dict[str, Any], where: str) -> Cell:
-    rounds = document.get("rounds")
-    if not isinstance(rounds, list) or not all(isinstance(r, dict) for r in rounds):
-        raise UnreadableError(f"{where}: rounds is missing or no list of objects")
+    _require(document, CELL, where)
+    rounds = tuple(
+        check_round(r, f"{where}, round {i}", i if r.get("order") is None else r["order"])
+        for i, r in enumerate(document["rounds"])
+    )
     if not rounds and not document.get("error"):
         raise UnreadableError(f"{where}: neither a round nor an error")
     return Cell(
-        str(document.get("model")),
-        str(document.get("device")),
-        str(document.get("delegate")),
-        int(document.get("threads") or 1),
-        tuple(_rounds(rounds, where)),
+        document["model"],
+        document["device"],
+        document["delegate"],
+        document["threads"],
+        rounds,
         document.get("error"),
     )
 
 
-def _rounds(rounds: Iterable[dict[str, Any]], where: str) -> Iterable[Round]:
-    for i, document in enumerate(rounds):
-        order = document.get("order", i)
-        yield check_round(document, f"{where}, round {i}", order if isinstance(order, int) else i)
+def _require(document: Mapping[str, Any], shape: Mapping[str, Any], where: str) -> None:
+    wrong = misfit(document, shape)
+    if wrong:
+        raise UnreadableError(f"{where}: {wrong}", "The file is damaged or cut off; measure again.")

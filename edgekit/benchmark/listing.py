@@ -125,7 +125,7 @@ def profiles(run: Run) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, .
         spent: dict[str, float] = {}
         count: dict[str, int] = {}
         for op in profiled[-1]:
-            spent[op["op"]] = spent.get(op["op"], 0) + op["total_ns"] / op["calls"]
+            spent[op["op"]] = spent.get(op["op"], 0) + op["total_ns"] / max(1, op["calls"])
             count[op["op"]] = count.get(op["op"], 0) + 1
         whole = sum(spent.values()) or 1
         rows: list[tuple[str, ...]] = [
@@ -188,7 +188,7 @@ def _numbers(cell: Cell, precision: float) -> dict[str, object]:
         **{name: last["engaged"].get(name) for name in _CSV if name in last["engaged"]},
         "threads": cell.threads,
         "delegate": cell.delegate,
-        "peak_rss_bytes": max(r["context"].get("peak_rss_bytes", 0) for r in cell.rounds),
+        "peak_rss_bytes": max(r["context"].get("peak_rss_bytes") or 0 for r in cell.rounds),
         "output_sha256": last["output"]["sha256"],
         "emulated": cell.emulated,
         "verdict": judge(cell, summary, precision).word,

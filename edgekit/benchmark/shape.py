@@ -1,4 +1,4 @@
-"""The shape of a round's document: every key that edgekit reads, and the type of its value.
+"""The shape of the documents: every key that edgekit reads, and the type of its value.
 
 The files come from users, and from devices that may cut them off, so each is checked before any
 number is taken out of it.
@@ -75,8 +75,26 @@ ROUND = {
     "timeline": [{"t_ns": int, **_READINGS}],
     "warnings": [str],
 }
-#: Where `output.golden` is not null.
-GOLDEN = {"equal": bool, "differing_bytes": _INTEGER, "max_abs_difference": _NUMBER}
+#: What may be null, and has a shape where it isn't: (path, shape).
+ROUND_OPTIONAL = (
+    (
+        ("output", "golden"),
+        {"equal": bool, "differing_bytes": _INTEGER, "max_abs_difference": _NUMBER},
+    ),
+    (("profile",), [{"op": str, "calls": int, "total_ns": int}]),
+    (("engaged", "affinity"), [int]),
+)
+
+#: A run, down to its rounds.
+RUN = {"created": str, "edgekit": str, "seed": int, "cells": [{}]}
+CELL = {
+    "model": str,
+    "device": str,
+    "delegate": str,
+    "threads": int,
+    "error": _TEXT,
+    "rounds": [{"order": _INTEGER}],
+}
 
 
 def misfit(value: Any, shape: Any, place: str = "") -> str | None:
