@@ -190,7 +190,9 @@ def test_a_profile_of_the_ops(run_cli, colour_float: Path) -> None:
     run = run_cli("benchmark", colour_float, *QUICK, "--profile")
     assert run.returncode == 0, run.stderr
     assert "Time by kind of op" in run.stdout
-    assert "100.0 %" in run.stdout or "share" in run.stdout
+    table = run.stdout.partition("Time by kind of op")[2].splitlines()
+    shares = [float(line.split()[-2]) for line in table if line.endswith(" %")]
+    assert shares and abs(sum(shares) - 100) < 1
 
 
 def test_golden_outputs(run_cli, colour_int8: Path, tmp_path: Path) -> None:
@@ -269,7 +271,7 @@ def test_a_delegate_that_fails(run_cli, stub: Path, chain: Path) -> None:
         (("{model}", "--input", "file:/no/such/file"), 2, "/no/such/file"),
         (("{model}", "--binary", "{model}"), 2, "no Linux"),
         (("{model}", "-o", "r.txt"), 2, ".json"),
-        (("{model}", "--require-full-delegation", "--delegate", "none"), None, ""),
+        (("{model}", "--require-full-delegation", "--delegate", "none"), 2, "contradicts"),
         (("{model}", "--python", "--profile"), 2, "--profile"),
         (("{model}", "--affinity", "900"), 2, "900"),
     ],
@@ -279,7 +281,7 @@ def test_what_it_refuses(
 ) -> None:
     words = [word.replace("{model}", str(colour_int8)) for word in arguments]
     run = run_cli("benchmark", *QUICK, *words)
-    assert run.returncode == code if code is not None else run.returncode != 0, run.stderr
+    assert run.returncode == code, run.stderr
     assert said in run.stderr
     assert run.stderr.startswith("Error: ") or "Usage:" in run.stderr
     assert "Traceback" not in run.stderr

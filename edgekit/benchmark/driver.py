@@ -204,23 +204,22 @@ class _DeviceJob:
         self._stop.set()
 
     def cells(self) -> list[document.Cell]:
-        """What has been measured."""
-        paths = {point.model for point in self._points}
+        """What has been measured, and what failed."""
+        cells = map(self._cell, range(len(self._points)))
+        return [cell for cell in cells if cell.rounds or cell.error]
+
+    def _cell(self, position: int) -> document.Cell:
+        point, failure = self._points[position], self.failures[position]
+        paths = {other.model for other in self._points}
         ambiguous = len({path.name for path in paths}) < len(paths)
-        return [
-            document.Cell(
-                str(point.model) if ambiguous else point.model.name,
-                self._name,
-                point.delegate,
-                point.threads,
-                tuple(rounds),
-                None if failure is None else failure.message,
-            )
-            for point, rounds, failure in zip(
-                self._points, self._rounds, self.failures, strict=True
-            )
-            if rounds or failure
-        ]
+        return document.Cell(
+            str(point.model) if ambiguous else point.model.name,
+            self._name,
+            point.delegate,
+            point.threads,
+            tuple(self._rounds[position]),
+            None if failure is None else failure.message,
+        )
 
     def run(self) -> None:
         """Measures; an error ends its cell, an error of the device ends all cells."""
@@ -257,7 +256,7 @@ class _DeviceJob:
         """Whether a cell's interval is wider than asked and its time is not yet spent."""
         if self.failures[position] is not None:
             return False
-        cell = self.cells()[position]
+        cell = self._cell(position)
         spent = sum(float(r.starts_ns[-1] + r.samples_ns[-1]) for r in cell.rounds) / 1e9
         return spent < self._effort.max_time_s and verdict.needs_more(cell, self._effort.precision)
 

@@ -77,7 +77,7 @@ def _remarks(cell: Cell, precision: float) -> Iterator[str]:
             yield f"{verdict.word.capitalize()}: {reason}."
         for warning in verdict.warnings:
             yield f"Warning: {warning}."
-    if cell.error is not None:
+    elif cell.error is not None:  # where there are rounds, the verdict's warnings say it
         yield f"Failed: {cell.error}."
 
 
