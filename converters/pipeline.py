@@ -6,6 +6,7 @@ Each stage is a module beside this one and can be called alone.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from edgekit.converters import (
     calibration_set,
     flatbuffer,
     layers,
+    lowering,
     passport,
     quantize,
     ranges,
@@ -138,6 +140,7 @@ def convert(
     contract = read.found.contract
     calibrated = None
     if options.quantization in INTEGER:
+        read = dataclasses.replace(read, model=lowering.lower(read.model, str(source)))
         assert read.calibration is not None
         with watch.stage("calibrate") as progress:
             calibrated = calibrate.calibrate(
@@ -211,7 +214,10 @@ def _quantized(read: Read, options: Options, calibrated: calibrate.Calibration |
         scores_name,
         ranges.PROCEDURAL_HEADROOM if procedural else 1.0,
     )
-    return quantize.quantize(model, options, found, source_name, contract)
+    parsed = tflite.read(model, "float model")
+    return quantize.quantize(
+        model, options, ranges.without_masks(found, parsed), source_name, contract
+    )
 
 
 def _quality(

@@ -181,15 +181,17 @@ def _images(
     options = request.options
     if options.quantization == "float32":
         return None
+    kept = keras_file.calibration_beside(request.source)
+    fitted = request.dataset is not None and request.dataset.root == kept
     with watch.stage("load images") as progress:
         loaded = calibration_set.load(
-            request.dataset, found.contract, description.classes, options, progress
+            request.dataset, found.contract, description.classes, options, progress, fitted=fitted
         )
     if options.quantization in INTEGER:
         return loaded
     # Nothing is calibrated: without photos the comparison runs on procedural images, at no cost.
-    kept = () if loaded.kind == "procedural" else loaded.warnings
-    return dataclasses.replace(loaded, warnings=kept)
+    warnings = () if loaded.kind == "procedural" else loaded.warnings
+    return dataclasses.replace(loaded, warnings=warnings)
 
 
 def _finish(

@@ -2,6 +2,7 @@
 
 Every verb of the command line is also a call here, loaded when it is first used:
 
+    edgekit.train("photos/", "model.keras")
     edgekit.convert("model.keras", "model.tflite", "int8", data="photos/")
     edgekit.inspect("model.tflite")
     edgekit.evaluate(["model.keras", "model.tflite"], data="photos/")
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
-    from edgekit.api import compare, convert, evaluate, measure, predict
+    from edgekit.api import compare, convert, evaluate, measure, predict, train
     from edgekit.tflite import inspect
     from edgekit.training.zoo import create
 
@@ -28,6 +29,7 @@ _VERBS = {
     "inspect": "edgekit.tflite",
     "measure": "edgekit.api",
     "predict": "edgekit.api",
+    "train": "edgekit.api",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "inspect",
     "measure",
     "predict",
+    "train",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The verbs `convert`, `evaluate`, `predict`, `benchmark` and `compare` as Python calls.
+"""The verbs `train`, `convert`, `evaluate`, `predict`, `benchmark` and `compare` as Python calls.
 
 A Keras file (`.keras`, `.h5`, a SavedModel folder) is measured as its float32 TFLite export: the
 same operations in the same runtime as the quantized file it is compared with, so that what differs
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from edgekit.benchmark.compare import Comparison
     from edgekit.benchmark.document import Run
     from edgekit.converters import Conversion
+    from edgekit.training.hooks import Hooks
+    from edgekit.training.recipe import Settings
+    from edgekit.training.result import Training
 
 PathLike = str | os.PathLike[str]
 
@@ -59,6 +62,39 @@ def open_classifier(path: PathLike, given: Overrides | None = None) -> Classifie
 def is_keras(path: Path) -> bool:
     """Whether a path is taken for a Keras model: by its suffix, or because it is a folder."""
     return path.suffix.lower() in _KERAS_SUFFIXES or path.is_dir()
+
+
+def train(
+    data: PathLike,
+    output: PathLike,
+    model: str = "efficientnet_lite0",
+    *,
+    job: Mapping[str, Any] | None = None,
+    hooks: Hooks | None = None,
+    **recipe: Unpack[Settings],
+) -> Training:
+    """Fine-tunes a model of the zoo on a folder of photos.
+
+    Args:
+        data: A folder with one folder per class, or `train/` and `val/` with such folders.
+        output: The `.keras` file to write; `m.edgekit/` appears beside `m.keras`.
+        model: A name of the zoo (`edgekit models list`).
+        job: Other fields of `edgekit.training.train.Job`, such as `{"budget": 600.0}` (seconds),
+            `{"weights": "m.pth"}`, `{"resume": True}` or `{"force": True}`.
+        hooks: Callbacks that are told how it goes.
+        **recipe: Fields of `edgekit.training.recipe.Recipe`, such as `epochs=20`, `unfreeze=5`.
+
+    Returns:
+        What came out; it prints as the summary, in a notebook too.
+
+    Raises:
+        EdgekitError: See `edgekit.training.train.train`.
+    """
+    from edgekit.training.recipe import Recipe
+    from edgekit.training.train import Job
+    from edgekit.training.train import train as run
+
+    return run(Job(Path(data), Path(output), model, **(job or {})), Recipe(**recipe), hooks)
 
 
 def convert(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import randomize, write_procedural
+from conftest import randomize, write_picture, write_procedural
 
 import edgekit
 from edgekit import datasets, images, tflite
@@ -344,11 +344,15 @@ def test_images_kept_beside_the_model_are_used(
 ) -> None:
     source = tmp_path / "mine.tflite"
     shutil.copyfile(tiny_float, source)
-    shutil.copytree(tiny_photos, tmp_path / "mine.calibration")
+    kept = keras_file.calibration_beside(source)
+    kept.mkdir(parents=True)
+    contract = Contract(32, 32, fit="crop")
+    for photo in tiny_photos.iterdir():
+        write_picture(kept / photo.name, images.load(photo, contract))
     conversion = convert(source, tmp_path / "out.tflite")
     assert conversion.calibration_source is not None
     assert "40 of 40 photos" in conversion.calibration_source
-    assert "mine.calibration" in conversion.calibration_source
+    assert str(Path("mine.edgekit", "calibration")) in conversion.calibration_source
     assert conversion.calibration_sha256 == tiny_int8.calibration_sha256
     assert not [w for w in conversion.warnings if "No --data" in w]
 

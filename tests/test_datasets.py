@@ -240,3 +240,11 @@ def test_lint_names_what_is_wrong(tmp_path: Path) -> None:
     assert len(warnings) == len(expected)
     for warning, part in zip(warnings, expected, strict=True):
         assert part in warning
+
+
+def test_csv_with_more_columns_reads_as_before(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png", "b.png")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label,anything\na.png,cat,later\nb.png,dog,12\n")
+    found = datasets.find(tmp_path, table)
+    assert [s.class_name for s in found.samples] == ["cat", "dog"]

@@ -139,7 +139,12 @@ _FLOORS = {
     **dict.fromkeys(("api", "cli"), 7),
 }
 #: Neighbours on one floor that may be used, in this direction only.
-_NEIGHBOURS = {("overrides", "contract"), ("devices", "files"), ("cli", "api")}
+_NEIGHBOURS = {
+    ("overrides", "contract"),
+    ("devices", "files"),
+    ("cli", "api"),
+    ("training", "evaluation"),
+}
 _TENSORFLOW = frozenset({"tensorflow", "keras", "tf_keras"})
 
 

@@ -17,6 +17,8 @@ from edgekit.version import __version__
 #: that `edgekit --help` loads nothing heavy.
 VERBS = {
     "models": "List the model zoo, or create a model from it.",
+    "train": "Fine-tune a model on your photos.",
+    "tune": "Search for better hyper-parameters.",
     "convert": "Convert a Keras model to a .tflite file that is proven to be the same classifier.",
     "inspect": "Show what is in a .tflite file: ops, quantization, memory, metadata.",
     "evaluate": "Compare the accuracy of models on the same photos.",

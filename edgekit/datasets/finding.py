@@ -6,7 +6,6 @@ index of file names (`007_cock.jpg`), in that order of preference.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from pathlib import Path
 
 from edgekit import images
 from edgekit.contract import Contract
+from edgekit.datasets.tables import read_table
 from edgekit.errors import UnreadableError, UsageError
 
 # Five digits at most and a letter behind, so that a date in a file name is no class.
 _LEADING_INDEX = re.compile(r"^(\d{1,5})[_-]\D")
-_SPLIT_NAMES = frozenset({"train", "val", "valid", "validation", "test"})
+SPLIT_NAMES = frozenset({"train", "val", "valid", "validation", "test"})
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,22 @@ def find(root: Path, labels_csv: Path | None = None) -> Dataset:
         raise UnreadableError(f"{root}: no such folder", "Give a folder of photos with --data.")
     if root.is_file():
         return Dataset(root, (Sample(root),), None)
-    paths = sorted(p for p in _walk(root) if p.suffix.lower() in images.EXTENSIONS)
+    paths = pictures_below(root)
     if not paths:
         raise UnreadableError(
             f"{root}: no picture in this folder or below it",
             f"edgekit reads {', '.join(sorted(images.EXTENSIONS))}.",
         )
     return _labelled(root, paths)
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """All picture files in a folder and its subfolders, sorted; links to folders not followed.
+
+    Raises:
+        UnreadableError: A folder can't be listed.
+    """
+    return sorted(p for p in _walk(folder) if p.suffix.lower() in images.EXTENSIONS)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -159,38 +168,16 @@ def _labelled(root: Path, paths: Sequence[Path]) -> Dataset:
 def _class_folder(relative: Path) -> str | None:
     """The first folder of a relative path, `train/`, `val/` and the like left out."""
     folders = relative.parts[:-1]
-    if folders and folders[0].lower() in _SPLIT_NAMES:
+    if folders and folders[0].lower() in SPLIT_NAMES:
         folders = folders[1:]
     return folders[0] if folders else None
 
 
 def _from_csv(root: Path, labels_csv: Path) -> Dataset:
-    try:
-        with labels_csv.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row and row[0].strip()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(f"{labels_csv}: can't be read as a CSV file ({error})") from error
-    samples = []
-    for number, row in enumerate(rows, 1):
-        if len(row) < 2:
-            raise UnreadableError(
-                f"{labels_csv}, row {number}: expected a path and a label, found {row!r}"
-            )
-        name, label = row[0].strip(), row[1].strip()
-        path = next((d / name for d in (root, labels_csv.parent) if (d / name).is_file()), None)
-        if path is None:
-            if number == 1 and Path(name).suffix.lower() not in images.EXTENSIONS:
-                continue  # a header
-            raise UnreadableError(
-                f"{labels_csv}, row {number}: no file {name} in {root} or {labels_csv.parent}"
-            )
-        index = int(label) if label.isdecimal() else None
-        samples.append(Sample(path, None if index is not None else label, index))
-    if not samples:
-        raise UnreadableError(f"{labels_csv}: no picture is listed in it")
-    if len({sample.index is None for sample in samples}) > 1:
-        raise UnreadableError(
-            f"{labels_csv}: some labels are numbers and some are names", "Use one kind."
-        )
-    samples.sort(key=lambda sample: sample.path)
+    samples = [
+        Sample(row.path, None, int(row.label))
+        if row.label.isdecimal()
+        else Sample(row.path, row.label)
+        for row in read_table(root, labels_csv).rows
+    ]
     return Dataset(labels_csv, tuple(samples), f"the labels of {labels_csv.name}")

@@ -16,10 +16,11 @@ import numpy as np
 from edgekit import datasets, images
 from edgekit.contract import Contract
 from edgekit.errors import UnreadableError, UsageError
-from edgekit.evaluation import latency, metrics
+from edgekit.evaluation import judging, latency, metrics
 from edgekit.evaluation.classifier import Classifier
-from edgekit.evaluation.results import Accuracy, Difference, Evaluation, ModelResult
+from edgekit.evaluation.results import Difference, Evaluation, ModelResult
 from edgekit.evaluation.run import run_all
+from edgekit.types import Accuracy
 
 #: Called with (stage, done, total) as work goes on.
 StageProgress = Callable[[str, int, int], None]
@@ -170,10 +171,9 @@ class _Tally:
     labels: tuple[str, ...] | None
     same_classes: bool
     same_outputs: bool
-    classes: int
+    output: str
     top1: list[int] = field(default_factory=list)
-    actual: list[int] = field(default_factory=list)
-    in_top5: int = 0
+    guesses: list[judging.Guesses] = field(default_factory=list)
     signal: float = 0.0
     noise: float = 0.0
 
@@ -184,9 +184,7 @@ class _Tally:
             self.signal += signal
             self.noise += noise
         if self.truth is not None:
-            truth = self.truth[positions]
-            self.actual += truth.tolist()
-            self.in_top5 += int(np.sum(metrics.top_k_hits(scores, truth, 5)))
+            self.guesses.append(judging.guesses(scores, self.truth[positions], self.output))
 
 
 def _shift(dataset: datasets.Dataset, offset: int) -> datasets.Dataset:
@@ -219,7 +217,7 @@ def _tally(
         mine or (None if truth is None else dataset.class_names or None),
         same_classes,
         same_classes and classifier.contract.output == first.contract.output,
-        classifier.classes,
+        classifier.contract.output,
     )
 
 
@@ -254,21 +252,7 @@ def _result(
 
 
 def _accuracy(tally: _Tally) -> Accuracy | None:
-    if tally.truth is None:
-        return None
-    confusion = metrics.confusion_matrix(
-        np.asarray(tally.actual, np.int64), np.asarray(tally.top1, np.int64), tally.classes
-    )
-    rows = metrics.per_class(confusion)
-    hits, total = int(np.trace(confusion)), len(tally.top1)
-    return Accuracy(
-        top1=hits / total,
-        top1_interval=metrics.wilson_interval(hits, total),
-        top5=tally.in_top5 / total if tally.classes > 5 else None,
-        macro=metrics.macro(rows),
-        per_class=rows,
-        confusion=confusion,
-    )
+    return judging.accuracy(judging.join(tally.guesses)) if tally.guesses else None
 
 
 def _differences(

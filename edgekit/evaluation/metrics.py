@@ -7,50 +7,22 @@ often, so the rule is part of the result.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.types import Calibration, CalibrationBin, ClassRow, Macro
+
+Floats = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 #: The 97.5 % quantile of the standard normal distribution: 95 % two-sided.
 _Z_95 = 1.959963984540054
 
-
-@dataclass(frozen=True)
-class ClassRow:
-    """How one class fares.
-
-    Attributes:
-        index: The class.
-        samples: Images of this class (the support).
-        predicted: Images that were taken for this class.
-        precision: Of those taken for this class, the share that is; 0 where none was.
-        recall: Of those of this class, the share that was found; 0 where there are none.
-        f1: The harmonic mean of the two; 0 where both are 0.
-    """
-
-    index: int
-    samples: int
-    predicted: int
-    precision: float
-    recall: float
-    f1: float
-
-
-@dataclass(frozen=True)
-class Macro:
-    """Means over the classes that have samples, each class with the same weight.
-
-    Classes without samples are left out: their recall is undefined, and counting it as 0 would
-    punish a model for the choice of photos.
-    """
-
-    precision: float
-    recall: float
-    f1: float
+#: Probabilities below the resolution of float32 near 1 count as this: a quantized output says 0 of
+#: what is merely less than half a step, and one such image would make a mean log infinite.
+_SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
 def top_k_hits(scores: Scores, truth: Indices, k: int) -> npt.NDArray[np.bool_]:
@@ -193,6 +165,92 @@ def softmax(logits: Scores) -> Scores:
     wide = logits.astype(np.float64)
     powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def log_probabilities(scores: Scores, output: str) -> Floats:
+    """The natural logarithms of the probabilities that scores stand for.
+
+    Args:
+        scores: float32[N, classes].
+        output: `logits`, which pass through a log-softmax, or `probabilities`, which are taken as
+            they are, at least 2^-23 each.
+
+    Returns:
+        float64[N, classes].
+    """
+    wide = scores.astype(np.float64)
+    if output == "probabilities":
+        return np.log(np.maximum(wide, _SMALLEST_PROBABILITY))
+    with np.errstate(invalid="ignore"):  # infinite scores give NaN, which is said further on
+        shifted = wide - wide.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+def negative_log_likelihood(probabilities: Scores, truth: Indices) -> float:
+    """The mean of `-log p(true class)` in nats; see `log_probabilities` for zeros.
+
+    Args:
+        probabilities: float32[N, classes], N at least 1.
+        truth: int64[N].
+    """
+    logs = log_probabilities(probabilities, "probabilities")
+    return float(-np.mean(logs[np.arange(len(truth)), truth]))
+
+
+def calibration(probabilities: Scores, truth: Indices, bins: int = 15) -> Calibration:
+    """Whether a model is as often right as it says; see `calibration_of`.
+
+    Args:
+        probabilities: float32[N, classes], N at least 1.
+        truth: int64[N].
+        bins: How many intervals of equal width.
+    """
+    top1 = np.argmax(probabilities, axis=1)
+    confidence = probabilities[np.arange(len(truth)), top1].astype(np.float64)
+    return calibration_of(confidence, top1 == truth, bins)
+
+
+def calibration_of(
+    confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = 15
+) -> Calibration:
+    """The expected and the maximum calibration error, by bins of equal width.
+
+    Bin m of M holds confidences in ((m - 1) / M, m / M]; ECE = sum over bins of count / N times
+    |accuracy - confidence|, MCE the largest of these gaps (Guo et al., "On Calibration of Modern
+    Neural Networks", 2017, arXiv:1706.04599, equations 3 and 5). The estimate depends on the bins
+    and is biased upwards for few images.
+
+    Args:
+        confidence: float64[N], the probability of the top-1 class, N at least 1.
+        correct: bool[N], whether that class is the true one.
+        bins: How many intervals; 15 in the paper.
+
+    Returns:
+        The errors (NaN where a confidence is NaN) and every bin, empty ones included.
+    """
+    edges = np.arange(bins + 1) / bins
+    # A quantized output may say 0, which belongs to the first bin.
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        confidences = np.bincount(place, confidence, bins) / counts
+        accuracies = np.bincount(place, correct, bins) / counts
+    filled = counts > 0
+    gaps = np.abs(accuracies - confidences)[filled]
+    return Calibration(
+        ece=float(np.sum(counts[filled] * gaps) / len(confidence)),
+        mce=float(np.max(gaps)),
+        bins=tuple(
+            CalibrationBin(
+                low=float(edges[i]),
+                high=float(edges[i + 1]),
+                count=int(counts[i]),
+                confidence=float(confidences[i]) if filled[i] else None,
+                accuracy=float(accuracies[i]) if filled[i] else None,
+            )
+            for i in range(bins)
+        ),
+    )
 
 
 def _ratio(part: Indices, whole: Indices) -> npt.NDArray[np.float64]:

