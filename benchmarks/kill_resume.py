@@ -8,7 +8,8 @@ ended by SIGKILL at a random moment: run i within the i-th part of the time that
 took, so that all of it is covered. It is then resumed, perhaps killed once more, and resumed again.
 After every kill each file under its final name has to be sound; at the end the losses and
 accuracies of every epoch, the results and the weights have to be those of the undisturbed run.
-Ends with 1 where they are not.
+Ends with 1 where they are not. Where a run was killed is told by what it said last: after
+`feature extraction, 32 of 32` it may be building the graph of fine-tuning.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
-    from edgekit.api import compare, convert, evaluate, measure, predict, train
+    from edgekit.api import compare, convert, evaluate, measure, predict, train, tune
     from edgekit.tflite import inspect
     from edgekit.training.zoo import create
 
@@ -30,6 +30,7 @@ _VERBS = {
     "measure": "edgekit.api",
     "predict": "edgekit.api",
     "train": "edgekit.api",
+    "tune": "edgekit.api",
 }
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "measure",
     "predict",
     "train",
+    "tune",
 ]
 
 

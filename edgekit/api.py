@@ -1,4 +1,4 @@
-"""The verbs `train`, `convert`, `evaluate`, `predict`, `benchmark` and `compare` as Python calls.
+"""The verbs of the command line as Python calls.
 
 A Keras file (`.keras`, `.h5`, a SavedModel folder) is measured as its float32 TFLite export: the
 same operations in the same runtime as the quantized file it is compared with, so that what differs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgekit.training.hooks import Hooks
     from edgekit.training.recipe import Settings
     from edgekit.training.result import Training
+    from edgekit.training.tuning import Tuning
 
 PathLike = str | os.PathLike[str]
 
@@ -95,6 +96,38 @@ def train(
     from edgekit.training.train import train as run
 
     return run(Job(Path(data), Path(output), model, **(job or {})), Recipe(**recipe), hooks)
+
+
+def tune(
+    data: PathLike,
+    models: Sequence[str] = ("efficientnet_lite0",),
+    *,
+    request: Mapping[str, Any] | None = None,
+    hooks: Hooks | None = None,
+    **recipe: Unpack[Settings],
+) -> Tuning:
+    """Searches for better hyper-parameters than the default's.
+
+    Args:
+        data: As for `train`.
+        models: Names of the zoo; several are searched too.
+        request: Other fields of `edgekit.training.tuning.Request`, such as `{"budget": 3600.0}`
+            (seconds), `{"trials": 20}` or `{"storage": "postgresql://..."}`.
+        hooks: Callbacks that are told how it goes.
+        **recipe: Fields of `edgekit.training.recipe.Recipe` that are not searched.
+
+    Returns:
+        The best, the default and all trials; it prints as the summary.
+
+    Raises:
+        EdgekitError: See `edgekit.training.tuning.tune`.
+    """
+    from edgekit.training.recipe import Recipe
+    from edgekit.training.tuning import Request
+    from edgekit.training.tuning import tune as run
+
+    wanted = Request(Path(data), models=tuple(models), **(request or {}))
+    return run(wanted, Recipe(**recipe), recipe, hooks)
 
 
 def convert(

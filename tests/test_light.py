@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import subprocess
 import sys
@@ -124,6 +125,12 @@ def test_names_written_out_for_help_are_the_real_ones() -> None:
 
     assert tuple(contract.NORMALIZATIONS) == options.PREPROCESS_NAMES
     assert options.INTERPOLATION_NAMES == contract.INTERPOLATIONS
+
+
+def test_keywords_of_the_python_call_are_the_fields_of_a_recipe() -> None:
+    from edgekit.training.recipe import Recipe, Settings
+
+    assert set(Settings.__annotations__) == {field.name for field in dataclasses.fields(Recipe)}
 
 
 # --- the floors of DESIGN.md

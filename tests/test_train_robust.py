@@ -197,7 +197,7 @@ def test_sigkill_at_random_moments(photos: Path, tmp_path: Path) -> None:
         [
             *(sys.executable, _BENCHMARK, photos, "--runs", "2", "--results", results),
             *("--model", "mobilenet_v3_small_minimalistic", "--weights", "none", "--size", "32"),
-            *("--feature-epochs", "2", "--epochs", "2"),
+            *("--feature-epochs", "1", "--epochs", "2", "--unfreeze", "1", "--views", "1"),
         ],
         capture_output=True,
         text=True,

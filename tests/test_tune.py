@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import importlib.util
 import json
 import os
 import re
@@ -26,8 +27,10 @@ from click.testing import CliRunner  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 from tune_support import TINY, register  # noqa: E402
 
+from edgekit.cli.progress import ProgressBars  # noqa: E402
 from edgekit.cli.tune import command as tune_command  # noqa: E402
 from edgekit.errors import (  # noqa: E402
+    EXIT_INTERRUPTED,
     MissingError,
     RuntimeFailure,
     UnreadableError,
@@ -133,8 +136,9 @@ def test_what_is_tried_comes_from_the_space(six: Any) -> None:
     assert len({json.dumps(t.recipe, sort_keys=True) for t in tuning.trials}) == 6
 
 
+@pytest.mark.slow
 def test_line_gives_the_accuracy_of_the_trial_again(six: Any, tmp_path: Path) -> None:
-    """Of the best trial and of another that is unlike it, in processes of their own."""
+    """In a process of its own, where the trial ran after others in one."""
     tuning, *_ = six
     words = shlex.split(tuning.command)
     assert words[:2] == ["edgekit", "train"]
@@ -166,6 +170,7 @@ def test_summary_compares_best_and_default_and_tells_what_mattered(six: Any) -> 
     json.dumps(tuning.to_dict())
 
 
+@pytest.mark.slow
 def test_trials_that_fall_behind_are_ended(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +190,7 @@ def test_trials_that_fall_behind_are_ended(
     assert "nothing better than the default" in str(tuning)
 
 
+@pytest.mark.slow
 def test_same_command_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +229,7 @@ def test_choice_of_models_is_searched(
 # --- when it ends
 
 
+@pytest.mark.slow
 def test_time_budget_ends_the_running_trial_and_loses_nothing(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "b.tune.db"
     long = {**_QUICKER, "feature_epochs": 10_000}
@@ -252,26 +259,32 @@ def test_no_trial_is_begun_that_can_not_end(photos: Path, tmp_path: Path) -> Non
     assert "no further trial fits into the" in tuning.stopped
 
 
+@pytest.mark.slow
 def test_ctrl_c_prints_the_best_so_far_and_the_trial_is_done_again(
-    photos: Path, tmp_path: Path
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "c.tune.db"
 
-    def interrupt(stage: str, done: int, total: int) -> None:
-        if stage.startswith("Trial 1"):
-            raise KeyboardInterrupt
+    class Impatient(ProgressBars):
+        def __call__(self, stage: str, done: int, total: int) -> None:
+            if stage.startswith("Trial 1"):
+                raise KeyboardInterrupt
 
-    request = _request(photos, path, trials=2)
-    tuning = tune(request, Recipe(**_QUICKER), _QUICKER, Hooks(progress=interrupt))
-    assert tuning.interrupted
-    assert [t.state for t in tuning.trials] == ["complete", "cut"]
-    assert tuning.best == tuning.trials[0]
-    further = tune(dataclasses.replace(request, trials=3), Recipe(**_QUICKER), _QUICKER)
-    cut = tuning.trials[1]
-    redone = [t for t in further.trials if t.name == cut.name]
-    assert redone[0].state == "cut"
-    assert redone[1].state in ("complete", "pruned")
-    assert redone[0].settings == redone[1].settings
+    monkeypatch.setattr("edgekit.cli.tune.ProgressBars", Impatient)
+    run = CliRunner().invoke(
+        tune_command,
+        [str(photos), "-o", str(path), "--trials", "3", *_MODEL, *_OPTIONS],
+        standalone_mode=False,
+    )
+    assert run.return_value == EXIT_INTERRUPTED, run.output
+    assert "1 complete, 1 cut; interrupted; the same command goes on" in run.stdout
+    assert "Train it again" in run.stdout
+    further = _tuned(photos, path, trials=3)
+    _, cut, *others = further.trials
+    assert cut.state == "cut"
+    redone = [t for t in others if t.name == cut.name]
+    assert [t.state for t in redone] in (["complete"], ["pruned"])
+    assert redone[0].settings == cut.settings
 
 
 def test_a_failed_trial_is_counted_and_the_search_goes_on(photos: Path, tmp_path: Path) -> None:
@@ -379,6 +392,18 @@ def test_bad_requests_are_refused_before_any_work(photos: Path, tmp_path: Path) 
         tune(dataclasses.replace(request, data=tmp_path / "one"))
 
 
+def test_optuna_is_asked_for_where_it_is_missing(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "optuna" else find(name)
+    )
+    with pytest.raises(MissingError, match="optuna") as info:
+        _tuned(photos, tmp_path / "o.tune.db", trials=1)
+    assert "pip install" in str(info.value.hint)
+
+
 # --- the space
 
 
@@ -461,13 +486,13 @@ def test_two_processes_share_one_study_and_a_killed_trial_is_done_again(
             env={**os.environ, "EDGEKIT_CACHE": str(cache)},
         )
 
-    both = [start(4), start(4)]
+    both = [start(3), start(3)]
     output = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], output
     trials = _study(path).get_trials()
     done = [t for t in trials if t.state is not TrialState.WAITING]
     assert [t.user_attrs.get("name") for t in trials].count("default") == 1
-    assert 4 <= len(done) <= 5  # both may take the last one
+    assert 3 <= len(done) <= 4  # both may take the last one
     assert {t.state for t in done} <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert len({json.dumps(t.user_attrs["recipe"], sort_keys=True) for t in done}) == len(done)
     for out, err in output:

@@ -159,8 +159,10 @@ def command(as_json: bool, weights: str, time_budget: float | None, **values: An
             bars.say("\nInterrupted, and nothing was written; --resume goes on.")
             return EXIT_INTERRUPTED
         if not training.written:
+            if training.interrupted:
+                return EXIT_INTERRUPTED
             bars.say(f"Done; worker 0 writes {training.output}.")
-            return EXIT_INTERRUPTED if training.interrupted else 0
+            return 0
     for warning in training.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if as_json:

@@ -132,6 +132,7 @@ class Fit:
             self._clock.enter(None)
         state.done = True
         self._save()
+        self.cluster.wait()  # likewise, the best weights
 
     def restore_best(self) -> None:
         """Gives the model the weights of the best epoch.

@@ -24,7 +24,7 @@ class Inference:
     """
 
     def __init__(self, forward: Callable[[Any], Any], pieces: int = 1) -> None:
-        self._forward, self._pieces = forward, pieces
+        self._forward, self.pieces = forward, pieces
         self._graph: Callable[[Any], Any] | None = None
 
     def __call__(self, inputs: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
@@ -38,13 +38,13 @@ class Inference:
             spec = tf.TensorSpec([None, *inputs.shape[1:]], inputs.dtype)
             self._graph = tf.function(self._forward, input_signature=[spec])
         while True:
-            parts = np.array_split(inputs, min(self._pieces, len(inputs)))
+            parts = np.array_split(inputs, min(self.pieces, len(inputs)))
             try:
                 return np.concatenate([self._graph(part).numpy() for part in parts])
             except OUT_OF_MEMORY as error:
-                if self._pieces >= len(inputs):
+                if self.pieces >= len(inputs):
                     raise too_little_memory() from error
-                self._pieces *= 2
+                self.pieces *= 2
 
 
 def too_little_memory() -> RuntimeFailure:

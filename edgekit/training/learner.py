@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from edgekit.contract import Contract
 from edgekit.errors import RuntimeFailure
+from edgekit.training.inference import OUT_OF_MEMORY, Inference
 from edgekit.training.recipe import Recipe
 
 
@@ -87,7 +88,7 @@ class Learner:
         self._strategy = tf.distribute.get_strategy()
         self._step = tf.function(self._over_replicas, reduce_retracing=True)
         self._gradients_of = tf.function(self._gradients, reduce_retracing=True)
-        self._logits = tf.function(self._forward, reduce_retracing=True)
+        self._inference = Inference(self._forward)
 
     @cached_property
     def optimizer(self) -> keras.optimizers.Optimizer:
@@ -119,8 +120,8 @@ class Learner:
 
     def predict(self, inputs: Any) -> npt.NDArray[np.float32]:
         """Logits float32[B, classes] in inference mode, computed on one device."""
-        pieces = min(self.pieces, len(inputs))
-        return np.concatenate([self._logits(p).numpy() for p in np.array_split(inputs, pieces)])
+        self._inference.pieces = max(self._inference.pieces, self.pieces)
+        return self._inference(inputs)
 
     def _train_on_all(self, inputs: Any, targets: Any, share: Any) -> tuple[Any, Any]:
         too_large = RuntimeFailure(
@@ -132,7 +133,7 @@ class Learner:
             raise too_large
         try:
             return self._step(*(_dealt(self._strategy, a) for a in (inputs, targets)), share)
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        except OUT_OF_MEMORY as error:
             # The others are in the middle of the step, so it can't be done again in pieces.
             raise too_large from error
 

@@ -159,7 +159,7 @@ class Peers:
     def _listen(self) -> socket.socket:
         port = _endpoint(self.addresses[0])[1]
         try:
-            return socket.create_server(("", port), backlog=len(self.addresses))
+            return socket.create_server(("", port))
         except OSError as error:
             raise RuntimeFailure(
                 f"port {port} can't be listened on ({error.strerror or error})",

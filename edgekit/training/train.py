@@ -276,7 +276,6 @@ def _finish(job: Job, chosen: Entry, fit: Fit, hooks: Hooks) -> Training:
         if fit.state.best is None:
             raise
         failure, fit.state.stopped = error, error.message
-    fit.cluster.wait()  # until the chief has written the best weights
     fit.restore_best()
     if failure is None and not interrupted:
         fit.cluster.wait()  # the chief removes what the others have read

@@ -61,7 +61,7 @@ class Tuning:
         data: What was searched on, in words.
         images: Pictures that the accuracies are of.
         study: Its name.
-        storage: The URL of its database, without a password.
+        storage: Its SQLite file, or the URL of its database without a password.
         trials: All of them, by number.
         best: The complete one with the highest accuracy (with equal ones, the lowest loss).
         default: The one of the default recipe, if it is complete.

@@ -125,7 +125,8 @@ def tune(
         deadline=None if budget is None else began + budget,
         hooks=hooks,
     )
-    return _result(request, search, splits, storage.shown(url))
+    place = str(_database(request)) if request.storage is None else storage.shown(url)
+    return _result(request, search, splits, place)
 
 
 def _check(request: Request, space: Space) -> None:
