@@ -5,7 +5,10 @@
 
 One training is left in peace. Each of `--runs` others, with the same settings and empty caches, is
 ended by SIGKILL at a random moment: run i within the i-th part of the time that the undisturbed one
-took, so that all of it is covered. It is then resumed, perhaps killed once more, and resumed again.
+took, so that all of it is covered. The moment is told by what the training says, not by the clock,
+so that it is the same on a machine that has other things to do; a run that ended before its moment
+is made again with an earlier one, and one that was not killed does not count. It is then resumed,
+perhaps killed once more, and resumed again.
 After every kill each file under its final name has to be sound; at the end the losses and
 accuracies of every epoch, the results and the weights have to be those of the undisturbed run.
 Ends with 1 where they are not. Where a run was killed is told by what it said last: after
@@ -25,7 +28,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,10 @@ from edgekit.training.train import Job, train
 RESULTS = Path(__file__).resolve().parent / "results" / "kill_resume.json"
 #: How likely a resumed training is killed again.
 _AGAIN = 0.4
+#: How often a training is begun until it is killed before it ends.
+_ATTEMPTS = 5
+#: Seconds between two looks at what a training says.
+_LOOK = 0.005
 
 
 def main() -> int:
@@ -73,18 +80,15 @@ def main() -> int:
 
 def _compare(arguments: argparse.Namespace, folder: Path) -> int:
     undisturbed = _Training(arguments, folder / "undisturbed")
-    took, _ = undisturbed.run(None)
+    undisturbed.run(None)
+    times = undisturbed.times
+    took = times[-1]
     expected = undisturbed.outcome()
     print(f"undisturbed: {took:.0f} s, {expected['results']}", file=sys.stderr)
     rng, rows = random.Random(arguments.seed), []
     for number in range(arguments.runs):
-        row = _disturbed(
-            _Training(arguments, folder / str(number)),
-            rng,
-            (number + rng.random()) / arguments.runs * took,
-            took,
-            expected,
-        )
+        moment = _moment(times, (number + rng.random()) / arguments.runs * took)
+        row = _disturbed(arguments, folder / str(number), rng, moment, took, expected)
         rows.append(row)
         print(f"run {number + 1} of {arguments.runs}: {row}", file=sys.stderr)
     command = [f"--{n} {getattr(arguments, n.replace('-', '_'))}" for n in _SETTINGS]
@@ -100,8 +104,11 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> int:
         "undisturbed": {"seconds": round(took, 1), **expected},
         "runs": rows,
         "kills": sum(len(row["killed"]) for row in rows),
-        "equal_bit_for_bit": sum(row["weights_equal"] and row["history_equal"] for row in rows),
-        "equal_results": sum(row["results_equal"] for row in rows),
+        "killed_runs": sum(bool(row["killed"]) for row in rows),
+        "equal_bit_for_bit": sum(
+            bool(row["killed"]) and row["weights_equal"] and row["history_equal"] for row in rows
+        ),
+        "equal_results": sum(bool(row["killed"]) and row["results_equal"] for row in rows),
         "broken_files": sum(len(row["broken"]) for row in rows),
     }
     arguments.results.write_text(json.dumps(document, indent=2) + "\n")
@@ -110,19 +117,44 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> int:
     return 0 if sound else 1
 
 
+@dataclass(frozen=True)
+class _Moment:
+    """When a training is killed: so many seconds after it said so many lines, or as it says more.
+
+    Without lines, the seconds count from its start, and more lines don't matter.
+    """
+
+    lines: int | None
+    delay: float
+
+
+def _moment(times: list[float], at: float) -> _Moment:
+    """The moment of a training by what it said when, in seconds from its start."""
+    lines = sum(time <= at for time in times)
+    return _Moment(lines, at - (times[lines - 1] if lines else 0.0))
+
+
 def _disturbed(
-    training: _Training, rng: random.Random, moment: float, took: float, expected: dict[str, Any]
+    arguments: argparse.Namespace,
+    folder: Path,
+    rng: random.Random,
+    moment: _Moment,
+    took: float,
+    expected: dict[str, Any],
 ) -> dict[str, Any]:
     """One training that is killed, once or more, and resumed."""
-    killed, broken = [], []
-    limit: float | None = moment
-    while True:
-        seconds, cut = training.run(limit)
-        if cut is None:
+    killed: list[str] = []
+    broken: list[str] = []
+    for attempt in range(_ATTEMPTS):
+        training = _Training(arguments, folder.with_name(f"{folder.name}-{attempt}"))
+        cut = training.run(replace(moment, delay=moment.delay / 2**attempt))
+        if cut is not None:
             break
-        killed.append(f"after {seconds:.1f} s: {cut}")
+    while cut is not None:
+        killed.append(cut)
         broken += training.broken()
-        limit = rng.random() * took if rng.random() < _AGAIN else None
+        again = _Moment(None, rng.random() * took) if rng.random() < _AGAIN else None
+        cut = training.run(again)
     outcome = training.outcome()
     return {
         "killed": killed,
@@ -143,42 +175,56 @@ class _Training:
 
     arguments: argparse.Namespace
     folder: Path
+    #: When each line was said in the last run, in seconds from its start.
+    times: list[float] = field(default_factory=list)
 
     @property
     def model(self) -> Path:
         return self.folder / "m.keras"
 
-    def run(self, limit: float | None) -> tuple[float, str | None]:
+    def run(self, moment: _Moment | None) -> str | None:
         """Starts it, or goes on with it.
 
         Args:
-            limit: After so many seconds it is killed; None for never.
+            moment: When it is killed; None for never.
 
         Returns:
-            How many seconds it ran, and where it was when it was killed, or None.
+            Where it was when it was killed, or None where it came to its end.
         """
         resume = self.folder.exists()
         self.folder.mkdir(exist_ok=True)
         settings = [f"--{n}={getattr(self.arguments, n.replace('-', '_'))}" for n in _SETTINGS]
         command = [sys.executable, __file__, str(self.arguments.photos), *settings]
         command += ["--child", str(self.model), *(["--resume"] if resume else [])]
+        log, errors = Path(f"{self.folder}.log"), Path(f"{self.folder}.errors")
+        self.times.clear()
         began = time.monotonic()
-        with (self.folder.parent / f"{self.folder.name}.log").open("wb") as log:
+        with log.open("wb") as said, errors.open("wb") as complained:
             process = subprocess.Popen(
                 command,
-                stdout=log,
-                stderr=subprocess.PIPE,
+                stdout=said,
+                stderr=complained,
                 env={**os.environ, "EDGEKIT_CACHE": f"{self.folder}.cache"},
             )
-            try:
-                _, said = process.communicate(timeout=limit)
-            except subprocess.TimeoutExpired:
+        while process.poll() is None:
+            now = time.monotonic() - began
+            lines = log.read_text().splitlines()
+            self.times.extend([now] * (len(lines) - len(self.times)))
+            if moment is not None and self._has_come(moment, now):
                 process.send_signal(signal.SIGKILL)
-                process.communicate()
-                return time.monotonic() - began, self._where(Path(log.name))
+                process.wait()
+                return f"after {now:.1f} s: {self._where(log)}"
+            time.sleep(_LOOK)
         if process.returncode:
-            raise SystemExit(f"{' '.join(command)}: {said.decode()}")
-        return time.monotonic() - began, None
+            raise SystemExit(f"{' '.join(command)}: {errors.read_text()}")
+        return None
+
+    def _has_come(self, moment: _Moment, now: float) -> bool:
+        if moment.lines is None:
+            return now >= moment.delay
+        count = len(self.times)
+        since = now - (self.times[moment.lines - 1] if 0 < moment.lines <= count else 0.0)
+        return count > moment.lines or (count == moment.lines and since >= moment.delay)
 
     def _where(self, log: Path) -> str:
         """What it was doing, in words."""
