@@ -58,10 +58,11 @@ _BEGINS = re.compile(r"Trial (\d+)( \(.*\))?: (?!\d)")
 
 
 @pytest.fixture(autouse=True)
-def tiny(keras3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny model is in the zoo."""
-    monkeypatch.setitem(zoo.CATALOGUE, TINY.name, TINY)
+def tiny(keras3: Any) -> Iterator[None]:
+    """The tiny model is in the zoo for the time of a test."""
     register()
+    yield
+    zoo.CATALOGUE.pop(TINY.name, None)
 
 
 @pytest.fixture(scope="module")
