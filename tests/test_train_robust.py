@@ -36,7 +36,7 @@ from edgekit.training.result import Training
 
 tf = pytest.importorskip("tensorflow")
 
-from edgekit.training import checkpoint, loop, memory, output  # noqa: E402
+from edgekit.training import checkpoint, keras_file, loop, memory, output  # noqa: E402
 from edgekit.training.learner import Learner  # noqa: E402
 
 _BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_resume.py"
@@ -115,7 +115,7 @@ def test_killed_and_resumed_it_ends_as_if_nothing_had_happened(
     model = tmp_path / "m.keras"
     with pytest.raises(_Killed):
         train(photos, model, recipe(), _at(stage, done, _kill))
-    assert not model.exists() and not output.folder_of(model).exists()
+    assert not model.exists() and not keras_file.folder_beside(model).exists()
     _require_equal(train(photos, model, recipe(), resume=True), undisturbed)
 
 
@@ -154,7 +154,7 @@ def test_killed_between_the_folder_and_the_model(
     photos: Path, tmp_path: Path, undisturbed: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def put_half(folder: Path, model: Path, final: Path, old: Path) -> None:
-        folder.replace(output.folder_of(final))
+        folder.replace(keras_file.folder_beside(final))
         raise _Killed
 
     model = tmp_path / "m.keras"
@@ -162,7 +162,7 @@ def test_killed_between_the_folder_and_the_model(
         patch.setattr(output, "_put", put_half)
         with pytest.raises(_Killed):
             train(photos, model, recipe())
-    assert not model.exists() and output.folder_of(model).exists()
+    assert not model.exists() and keras_file.folder_beside(model).exists()
     _require_equal(train(photos, model, recipe(), resume=True), undisturbed)
 
 
@@ -492,13 +492,13 @@ def _output_exists(root: Path, model: Path) -> None:
 
 
 def _folder_exists(root: Path, model: Path) -> None:
-    folder = output.folder_of(model)
+    folder = keras_file.folder_beside(model)
     folder.mkdir()
     (folder / "metrics.json").write_text("{}")
 
 
 def _foreign_folder(root: Path, model: Path) -> None:
-    output.folder_of(model).mkdir()
+    keras_file.folder_beside(model).mkdir()
 
 
 def _state_exists(root: Path, model: Path) -> None:

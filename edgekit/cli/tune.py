@@ -10,7 +10,8 @@ import click
 
 from edgekit.cli.options import json_option
 from edgekit.cli.progress import ProgressBars
-from edgekit.cli.train import DURATION, recipe_from, recipe_options
+from edgekit.cli.training_options import recipe_from, recipe_options, source_options
+from edgekit.cli.values import DURATION
 from edgekit.errors import EXIT_INTERRUPTED
 
 
@@ -55,22 +56,7 @@ finished; 5 something is not installed; 130 interrupted (the best so far is prin
     show_default=True,
     help="Of the zoo; give it several times to have the model searched too.",
 )
-@click.option(
-    "--weights",
-    default="imagenet",
-    show_default=True,
-    help="What to start from: imagenet, none, or a file (.keras, .h5, .pth).",
-)
-@click.option(
-    "--labels-csv", type=click.Path(path_type=Path), metavar="CSV", help="path,label[,split]"
-)
-@click.option(
-    "--val-share",
-    type=float,
-    default=0.2,
-    show_default=True,
-    help="Share to judge by, where PHOTOS has no val/.",
-)
+@source_options
 @recipe_options
 @json_option
 def command(

@@ -12,6 +12,8 @@ from pathlib import Path
 from edgekit.contract import Contract
 
 MEMBER = "edgekit.json"
+#: The folder of training pictures in the one beside a model.
+CALIBRATION = "calibration"
 _MAX_BYTES = 4 << 20
 
 
@@ -33,7 +35,7 @@ def folder_beside(path: Path) -> Path:
 
 def calibration_beside(path: Path) -> Path:
     """Where training pictures are kept as the model takes them, to calibrate on."""
-    return folder_beside(path) / "calibration"
+    return folder_beside(path) / CALIBRATION
 
 
 def read_contract(path: Path) -> tuple[Contract, str] | None:

@@ -42,7 +42,6 @@ FILES = {
     "contract": "contract.json",
     "labels": "labels.txt",
 }
-CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +67,6 @@ class Outputs:
     names: tuple[str, ...]
     shown: Any
     calibration: tuple[tuple[int, images.Picture], ...]
-
-
-def folder_of(output: Path) -> Path:
-    """The folder beside a model: `m.edgekit` for `m.keras`."""
-    return output.with_name(f"{output.stem}.edgekit")
 
 
 def work_folder_of(output: Path) -> Path:
@@ -112,7 +106,7 @@ def write(output: Path, staging: Path, outputs: Outputs) -> None:
 
 def _put(folder: Path, model: Path, output: Path, old: Path) -> None:
     """Gives both their names, the folder first; where that doesn't succeed, all is as it was."""
-    final = folder_of(output)
+    final = keras_file.folder_beside(output)
     try:
         if final.exists():
             final.replace(old)
@@ -143,7 +137,7 @@ def _fill(folder: Path, outputs: Outputs) -> None:
     for role, data in contents.items():
         (folder / FILES[role]).write_bytes(data)
     (folder / "README.md").write_text(model_card.model_card(facts), encoding="utf-8")
-    kept = folder / CALIBRATION
+    kept = folder / keras_file.CALIBRATION
     kept.mkdir()
     for number, (label, picture) in enumerate(outputs.calibration):
         # The leading number is the class: `edgekit convert` chooses evenly by it.

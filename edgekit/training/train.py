@@ -27,7 +27,7 @@ from edgekit.errors import EdgekitError, MissingError, RuntimeFailure, UsageErro
 from edgekit.evaluation import judging
 from edgekit.files import refuse_overwrite, sha256
 from edgekit.report.facts import CardFacts, DataFacts, ModelFacts, TrainingFacts
-from edgekit.training import cache, output
+from edgekit.training import cache, keras_file, output
 from edgekit.training.checkpoint import Checkpoint, State
 from edgekit.training.feeding import PictureStore
 from edgekit.training.hooks import Hooks
@@ -164,11 +164,11 @@ def _check(job: Job, keeper: Checkpoint) -> None:
     """All that can be said before any work is done."""
     if job.output.suffix != ".keras":
         raise UsageError(f"{job.output}: a model is written as .keras", "Name it with -o m.keras.")
-    for package, extra in (("tensorflow", "train"), ("matplotlib", "train")):
+    for package in ("tensorflow", "matplotlib"):
         if importlib.util.find_spec(package) is None:
             raise MissingError(
                 f"training needs {package}, which is not installed",
-                f'Install it: pip install "edgekit[{extra}]"',
+                'Install it: pip install "edgekit[train]"',
             )
     if job.distribute == "multiworker" and job.budget is not None:
         raise UsageError(
@@ -189,7 +189,7 @@ def _check(job: Job, keeper: Checkpoint) -> None:
             "Go on with it with --resume, or start anew with --force.",
         )
     refuse_overwrite(job.output, force=job.force or going_on)
-    folder = output.folder_of(job.output)
+    folder = keras_file.folder_beside(job.output)
     if folder.exists() and not (job.force or going_on):
         raise UsageError(f"{folder}: exists already", "Use --force to replace it.")
     if folder.exists() and not (folder / output.FILES["metrics"]).is_file():
@@ -320,7 +320,7 @@ def _judged(job: Job, chosen: Entry, fit: Fit, hooks: Hooks, interrupted: bool) 
         )
     return Training(
         job.output,
-        output.folder_of(job.output),
+        keras_file.folder_beside(job.output),
         facts,
         metrics,
         interrupted,
@@ -355,7 +355,7 @@ def _facts(
         for i, name in enumerate(("train", "val", "test"))
         if any(count[i] for count in counts.values())
     }
-    folder = output.folder_of(job.output)
+    folder = keras_file.folder_beside(job.output)
     return CardFacts(
         model=ModelFacts(
             path=str(job.output),
