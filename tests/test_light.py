@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,6 +132,21 @@ def test_keywords_of_the_python_call_are_the_fields_of_a_recipe() -> None:
     from edgekit.training.recipe import Recipe, Settings
 
     assert set(Settings.__annotations__) == {field.name for field in dataclasses.fields(Recipe)}
+
+
+def test_defaults_written_out_for_help_are_those_of_the_recipe() -> None:
+    from edgekit.cli import train
+    from edgekit.training.recipe import Recipe
+
+    recipe, seen = Recipe(), 0
+    for option in train.command.params:
+        written = re.search(r"\[default: (.+)\]", getattr(option, "help", None) or "")
+        if written and hasattr(recipe, str(option.name)):
+            own = getattr(recipe, str(option.name))
+            shown = f"{own:g}" if isinstance(own, float) else str(own)
+            assert written[1] == ("the model's" if own is None else shown), option.name
+            seen += 1
+    assert seen >= 15
 
 
 # --- the floors of DESIGN.md

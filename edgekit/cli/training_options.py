@@ -53,10 +53,16 @@ _RECIPE = (
         type=click.Choice(["none", "sampling", "weights"]),
         help="For classes of unequal size.  [default: none]",
     ),
-    click.option("--feature-epochs", type=int, help="Epochs with the backbone frozen."),
-    click.option("--feature-rate", type=float, help="Learning rate of those."),
-    click.option("--views", type=int, help="Augmented variants whose features are kept."),
-    click.option("--pull", type=float, help="Pull of the classifier to its start."),
+    click.option(
+        "--feature-epochs", type=int, help="Epochs with the backbone frozen.  [default: 30]"
+    ),
+    click.option("--feature-rate", type=float, help="Learning rate of those.  [default: 0.003]"),
+    click.option(
+        "--views", type=int, help="Augmented variants whose features are kept.  [default: 4]"
+    ),
+    click.option(
+        "--pull", type=float, help="Pull of the classifier to its start.  [default: 0.03]"
+    ),
     click.option("--seed", type=int, help="Of order, augmentation and split.  [default: 0]"),
 )
 
