@@ -97,6 +97,7 @@ def six(photos: Path, cache: Path, keras3: Any, tmp_path_factory: pytest.TempPat
     def say(line: str) -> None:
         said.append(line)
         if _BEGINS.match(line):
+            gc.collect()  # what earlier tests left is not this search's
             graphs.append(sum(type(o).__name__ == "FuncGraph" for o in gc.get_objects()))
 
     request = _request(photos, path, trials=6)
@@ -125,7 +126,7 @@ def test_a_trial_leaves_no_graph_behind(six: Any) -> None:
     """A graph holds 100 MiB of a real model, and a search has hundreds of trials."""
     graphs = six[3]
     assert len(graphs) == 6
-    assert len(set(graphs)) == 1
+    assert max(graphs) == graphs[0]
 
 
 def test_what_is_tried_comes_from_the_space(six: Any) -> None:
