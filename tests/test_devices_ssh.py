@@ -246,8 +246,9 @@ def test_upload_that_is_cut(server: SshServer, folder: Path, tmp_path: Path) -> 
 
     half = tmp_path / "half"
     os.mkfifo(half)
+    # One writer throughout: between two of them the reader would see the end of the file.
     feeder = subprocess.Popen(
-        ["sh", "-c", f"head -c 200000 /dev/zero >{half}; exec sleep 1000 >{half}"]
+        ["sh", "-c", f"exec >{half}; head -c 200000 /dev/zero; exec sleep 1000"]
     )
     transport = SshTransport("ssh:board", Address("board", None))
     transport.connect()
