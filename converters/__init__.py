@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgekit.converters.ladder import Promise, Promised, PromiseNotKept
     from edgekit.converters.options import Options, make_options
     from edgekit.converters.pipeline import Conversion, convert
     from edgekit.converters.reading import ExportedModel, export_float
@@ -20,10 +21,23 @@ _HOMES = {
     "convert": "pipeline",
     "export_float": "reading",
     "Options": "options",
+    "Promise": "ladder",
+    "PromiseNotKept": "ladder",
+    "Promised": "ladder",
     "make_options": "options",
 }
 
-__all__ = ["Conversion", "ExportedModel", "Options", "convert", "export_float", "make_options"]
+__all__ = [
+    "Conversion",
+    "ExportedModel",
+    "Options",
+    "Promise",
+    "PromiseNotKept",
+    "Promised",
+    "convert",
+    "export_float",
+    "make_options",
+]
 
 
 def __getattr__(name: str) -> Any:

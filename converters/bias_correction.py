@@ -12,30 +12,30 @@ more than 32 images changed nothing. See benchmarks/results/quantization_choices
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from edgekit import images, tflite
+from edgekit import images
 from edgekit.contract import Contract
-from edgekit.runtime import Interpreter, map_on_cores
-from edgekit.tflite.edit import edit, write
+from edgekit.converters.activations import observe
+from edgekit.converters.rewriting import Array, Graph
+from edgekit.converters.weighted import CHANNEL_AXIS, Layer, layers, put
 
 #: How many calibration images the means are measured on.
 IMAGES = 32
 
-Array = npt.NDArray[Any]
-
-#: A tensor by its index, and how many channels its values are taken to have.
-_Source = tuple[int, int]
-
-#: The dimension of the output channels in each op's weights.
-_CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+#: A tensor by its name, and how many channels its values are taken to have.
+_Source = tuple[str, int]
 
 
-def correct(model: bytes, pictures: images.Picture, contract: Contract, where: str) -> bytes:
+def correct(
+    model: bytes,
+    pictures: images.Picture,
+    contract: Contract,
+    where: str,
+    per_channel: bool = True,
+) -> bytes:
     """Corrects the biases of a float model for the rounding of its weights to int8.
 
     Args:
@@ -43,46 +43,23 @@ def correct(model: bytes, pictures: images.Picture, contract: Contract, where: s
         pictures: uint8[N, height, width, 3], calibration images; up to `IMAGES` are used.
         contract: Turns pictures into the model's input.
         where: The file the model came from, for errors.
+        per_channel: Whether weights have a scale for each output channel.
 
     Returns:
         The float model with other biases.
     """
-    parsed = tflite.read(model, where)
-    layers = [op for op in parsed.main.operators if _is_correctable(parsed, op)]
+    graph = Graph(model, where)
+    corrected = [layer for layer in layers(graph) if layer.has_bias]
     chosen = pictures[:: max(1, len(pictures) // IMAGES)][:IMAGES]
-    means = _channel_means(model, chosen, contract, {_source(parsed, op) for op in layers})
-
-    root = edit(model, where)
-    graph = root["subgraphs"][0]
-    uses = Counter(index for op in parsed.main.operators for index in op.inputs)
-    tensors_of = Counter(tensor["buffer"] for tensor in graph["tensors"])
-    for position, op in enumerate(parsed.main.operators):
-        if op not in layers:
-            continue
-        weights, bias = (_constant(parsed, op.inputs[i]) for i in (1, 2))
-        shift = mean_shift(op.name, weights, means[_source(parsed, op)])
-        buffer = _buffer((bias - shift).astype(np.float32))
-        tensor = graph["tensors"][op.inputs[2]]
-        # Zero biases are often one tensor or buffer for all: each op gets its own, and the last
-        # one keeps what is there, so that nothing unused is left in the file.
-        if uses[op.inputs[2]] > 1:
-            uses[op.inputs[2]] -= 1
-            tensor = dict(tensor) | {"name": f"{tensor['name']};{position}"}
-            tensors_of[tensor["buffer"]] += 1
-            inputs = np.array(op.inputs, np.int32)
-            inputs[2] = len(graph["tensors"])
-            graph["operators"][position]["inputs"] = inputs
-            graph["tensors"].append(tensor)
-        if tensors_of[tensor["buffer"]] > 1:
-            tensors_of[tensor["buffer"]] -= 1
-            tensor["buffer"] = len(root["buffers"])
-            root["buffers"].append(buffer)
-        else:
-            root["buffers"][tensor["buffer"]] = buffer
-    return write(root)
+    means = _channel_means(model, chosen, contract, {_source(graph, la) for la in corrected})
+    for layer in corrected:
+        mean = means[_source(graph, layer)]
+        shift = mean_shift(layer.op.name, layer.weights, mean, per_channel)
+        put(graph, layer, bias=layer.bias - shift)
+    return graph.to_bytes()
 
 
-def mean_shift(op: str, weights: Array, mean: Array) -> Array:
+def mean_shift(op: str, weights: Array, mean: Array, per_channel: bool = True) -> Array:
     """How far rounding shifts the mean of each output channel: E[(W' - W) x], float64[channels].
 
     Padding is neglected: at the border a `same` convolution sees fewer inputs than `mean` says.
@@ -91,9 +68,9 @@ def mean_shift(op: str, weights: Array, mean: Array) -> Array:
         op: `CONV_2D`, `DEPTHWISE_CONV_2D` or `FULLY_CONNECTED`.
         weights: As TFLite lays them out: [out, h, w, in], [1, h, w, out], [out, in].
         mean: float64[in], the mean of each input channel.
+        per_channel: Whether weights have a scale for each output channel, or one in all.
     """
-    axis = _CHANNEL_AXIS[op]
-    error = round_to_int8(weights, axis) - weights
+    error = round_to_int8(weights, CHANNEL_AXIS[op] if per_channel else None) - weights
     if op == "DEPTHWISE_CONV_2D":
         return np.asarray(error[0].sum(axis=(0, 1)) * np.repeat(mean, error.shape[3] // len(mean)))
     if op == "FULLY_CONNECTED":
@@ -104,8 +81,13 @@ def mean_shift(op: str, weights: Array, mean: Array) -> Array:
     return np.asarray((blocks @ mean.reshape(groups, depth, 1)).reshape(channels))
 
 
-def round_to_int8(weights: Array, axis: int) -> Array:
-    """Weights as int8 holds them, symmetric per channel along `axis`, in real units: float64."""
+def round_to_int8(weights: Array, axis: int | None) -> Array:
+    """Weights as int8 holds them, symmetric, in real units: float64.
+
+    Args:
+        weights: Any shape.
+        axis: The dimension of the channels that have a scale each, or None for one in all.
+    """
     others = tuple(i for i in range(weights.ndim) if i != axis)
     wide = weights.astype(np.float64)
     scale = np.abs(wide).max(axis=others, keepdims=True) / 127
@@ -117,47 +99,29 @@ def _channel_means(
     model: bytes, pictures: images.Picture, contract: Contract, sources: set[_Source]
 ) -> dict[_Source, Array]:
     """The mean of each channel of the given tensors, over positions and pictures."""
+
+    class Means:
+        def __init__(self) -> None:
+            self.of: dict[int, list[Array]] = {}
+
+        def add(self, values: Mapping[str, Array], picture: int) -> None:
+            self.of[picture] = [
+                values[name].reshape(-1, channels).mean(axis=0, dtype=np.float64)
+                for name, channels in wanted
+            ]
+
     wanted = sorted(sources)
-
-    def means_of(interpreter: Interpreter, position: int) -> list[Array]:
-        interpreter.invoke(images.to_input(pictures[position], contract, np.float32))
-        means = []
-        for index, channels in wanted:
-            value = interpreter.tensor(index)
-            assert value is not None, f"tensor {index} was not kept"
-            means.append(value.reshape(-1, channels).mean(axis=0, dtype=np.float64))
-        return means
-
-    by_picture = map_on_cores(
-        lambda: Interpreter(model, keep_all_tensors=True), means_of, len(pictures)
-    )
+    tallies = observe(model, pictures, contract, {name for name, _ in wanted}, Means)
+    # In the order of the pictures, so that sums don't depend on which thread saw which.
+    by_picture = dict(sorted(item for tally in tallies for item in tally.of.items())).values()
     return {
         source: np.mean([means[place] for means in by_picture], axis=0)
         for place, source in enumerate(wanted)
     }
 
 
-def _source(parsed: tflite.Model, op: tflite.Operator) -> _Source:
+def _source(graph: Graph, layer: Layer) -> _Source:
     """What a layer reads. FULLY_CONNECTED flattens what it gets to rows of its own depth."""
-    tensors = parsed.main.tensors
-    if op.name == "FULLY_CONNECTED":
-        return op.inputs[0], tensors[op.inputs[1]].shape[1]
-    return op.inputs[0], tensors[op.inputs[0]].shape[-1]
-
-
-def _is_correctable(parsed: tflite.Model, op: tflite.Operator) -> bool:
-    if op.name not in _CHANNEL_AXIS or len(op.inputs) < 3 or op.inputs[2] < 0:
-        return False
-    tensors = parsed.main.tensors
-    constants = [parsed.constant(tensors[i]) for i in op.inputs[1:3]]
-    return all(c is not None and c.dtype == np.float32 for c in constants)
-
-
-def _constant(parsed: tflite.Model, index: int) -> Array:
-    value = parsed.constant(parsed.main.tensors[index])
-    assert value is not None
-    return value
-
-
-def _buffer(values: Array) -> dict[str, Any]:
-    return {"data": np.frombuffer(values.tobytes(), np.uint8), "offset": 0, "size": 0}
+    dense = layer.op.name == "FULLY_CONNECTED"
+    channels = layer.weights.shape[1] if dense else graph.shape(layer.source)[-1]
+    return graph.name(layer.source), channels

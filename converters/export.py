@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
 from edgekit import quiet
 from edgekit.converters import sources
+from edgekit.converters.ranges import Ranges
 from edgekit.errors import (
     BY_NAME,
     EdgekitError,
@@ -38,7 +39,7 @@ PROBE_TOLERANCE = 1e-3
 #: for Python's own.
 _CHILD = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
-    "from edgekit.converters.exporter import main; sys.exit(main())"
+    "from {module} import main; sys.exit(main())"
 )
 
 
@@ -68,6 +69,24 @@ class Description:
     first_layer: str | None = None
 
 
+@dataclass(frozen=True)
+class LearnedRanges:
+    """The ranges that quantization-aware training gave a model.
+
+    Attributes:
+        ranges: The range of each activation that has one, by tensor name of the float file.
+        unlearned: The activations that training left in float: their ranges are to be calibrated.
+        answers: Whether the child can say what the model itself answers, for the parity gate.
+    """
+
+    ranges: Ranges
+    unlearned: tuple[str, ...]
+    answers: bool = False
+
+
+Running = TypeVar("Running", bound="Export")
+
+
 class Export:
     """An export under way in a child process. Use as a context manager: leaving it ends the child.
 
@@ -75,7 +94,15 @@ class Export:
         with Export(path, kind) as export:
             description = export.described()   # while TensorFlow goes on
             model = export.float_model()
+
+    Attributes:
+        work: The folder that both sides write to.
+        learned: The ranges that the model was trained in, once it is exported; None where there
+            are none.
     """
+
+    #: What the child runs.
+    _module = "edgekit.converters.exporter"
 
     def __init__(
         self,
@@ -105,7 +132,7 @@ class Export:
         self._path, self._kind = path, kind
         self._folder = tempfile.TemporaryDirectory(prefix="edgekit-export-")
         self.work = Path(self._folder.name)
-        self._request = {
+        self._request: dict[str, Any] = {
             "path": str(path.resolve()),
             "kind": kind,
             "size": size,
@@ -114,11 +141,12 @@ class Export:
             "work": str(self.work),
         }
         self._child: subprocess.Popen[str] | None = None
+        self.learned: LearnedRanges | None = None
 
-    def __enter__(self) -> Export:
+    def __enter__(self: Running) -> Running:
         self._log: IO[bytes] = (self.work / "log.txt").open("wb")
         self._child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD],
+            [sys.executable, "-c", _CHILD.format(module=self._module)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if quiet.debugging() else self._log,
@@ -165,7 +193,14 @@ class Export:
         Raises:
             RuntimeFailure: It answers otherwise than the source.
         """
-        model = Path(self._next("exported")["model"]).read_bytes()
+        exported = self._next("exported")
+        model = Path(exported["model"]).read_bytes()
+        if exported["learned"] is not None:
+            ranges = {
+                name: (low, high) for name, (low, high) in exported["learned"]["ranges"].items()
+            }
+            answers = bool(exported["learned"].get("answers"))
+            self.learned = LearnedRanges(ranges, tuple(exported["learned"]["unlearned"]), answers)
         probe = np.load(self.work / "probe.npz")
         answer = Interpreter(model).invoke(probe["input"])
         expected = probe["output"][0]
@@ -182,6 +217,20 @@ class Export:
                 "This would be a wrong file, so it is not written. Please report the model.",
             )
         return model
+
+    def trained_scores(self, inputs: np.ndarray) -> np.ndarray:
+        """What a quantization-aware model itself says, rounded as it was trained.
+
+        Args:
+            inputs: float32[N, H, W, 3].
+
+        Returns:
+            float32[N, classes], the real values of its int8 outputs.
+        """
+        np.save(self.work / "inputs.npy", inputs)
+        self._say("go")
+        self._next("scored")
+        return np.asarray(np.load(self.work / "scores.npy"))
 
     def stock_model(self, calibration: np.ndarray) -> bytes:
         """The stock converter's quantized file.
@@ -200,6 +249,12 @@ class Export:
             self._child.stdin.flush()
 
     def _next(self, expected: str) -> dict[str, Any]:
+        event, values = self._event()
+        assert event == expected, f"the export child said {event}, not {expected}"
+        return values
+
+    def _event(self) -> tuple[str, dict[str, Any]]:
+        """Waits for what the child says next: (event, values); an error of its is raised here."""
         assert self._child is not None and self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line.endswith("\n"):  # nothing, or cut off
@@ -208,8 +263,7 @@ class Export:
         event = values.pop("event")
         if event == "error":
             raise BY_NAME[values["type"]](values["message"], values["hint"])
-        assert event == expected, f"the export child said {event}, not {expected}"
-        return values
+        return event, values
 
     def _crashed(self) -> EdgekitError:
         assert self._child is not None

@@ -5,7 +5,8 @@ runs; a crash of its native code can't take the command down; its log stays out 
 the parent decodes images while TensorFlow is still being imported.
 
 Protocol: the request is one JSON object on stdin. On stdout, one JSON object a line: `described`
-(once the model is read), then `exported`; or `error` at any time.
+(once the model is read), then `exported`; or `error` at any time. Of a quantization-aware model it
+is asked for its answers after that: `scored`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,23 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from edgekit.errors import BY_NAME, EdgekitError, RuntimeFailure, UnreadableError
+from edgekit.errors import BY_NAME, EdgekitError, RuntimeFailure, UnreadableError, UsageError
 from edgekit.limits import limit_memory
 
 #: The disk is full, its quota is used up, or a file grew past the limit of the process.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def main() -> int:
-    """Serves one request."""
+def main(serve: Callable[[dict[str, Any], TextIO], None] | None = None) -> int:
+    """Serves one request.
+
+    Args:
+        serve: What is done with the request and the stream of events, where that is not an export.
+    """
     events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # whatever TensorFlow prints goes to the log
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -40,11 +46,11 @@ def main() -> int:
     limit_memory("RLIMIT_DATA", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     # TensorFlow and Keras raise anything from a damaged or unusual model.
     try:
-        _serve(request, events)
+        (serve or _serve)(request, events)
     except Exception as error:
         traceback.print_exc()
         known = _known(error, request)
-        _send(
+        send(
             events,
             "error",
             type=next(n for n, cls in BY_NAME.items() if isinstance(known, cls)),
@@ -74,6 +80,7 @@ def _known(error: Exception, request: dict[str, Any]) -> EdgekitError:
 
 def _serve(request: dict[str, Any], events: TextIO) -> None:
     from edgekit.converters import graph
+    from edgekit.converters.tfmot import learned_ranges
 
     path, kind = Path(request["path"]), request["kind"]
     size = tuple(request["size"]) if request["size"] else None
@@ -81,30 +88,47 @@ def _serve(request: dict[str, Any], events: TextIO) -> None:
         source = graph.open_savedmodel(path, size)
     else:
         from edgekit.converters import keras_loader
+        from edgekit.converters.qat import child, export
 
-        source = graph.open_keras(path, keras_loader.load(path, kind, request["modules"]), size)
-    _send(events, "described", **source.description)
+        loaded = keras_loader.load(path, kind, request["modules"])
+        if export.is_quantization_aware(loaded):
+            child.serve(loaded, request, events)
+            return
+        source = graph.open_keras(path, loaded, size)
+    send(events, "described", **source.description)
 
     work = Path(request["work"])
     probe_input, probe_output = source.probe()
-    graph.save_probe(work / "probe.npz", probe_input, probe_output)
     frozen = source.freeze(path)
     source.release()
     gc.collect()
-    model = graph.to_tflite(frozen, path)
+    learned = None
+    if learned_ranges.has_fake_quantization(frozen):
+        if request["stock"]:
+            raise UsageError(
+                f"{path}: was trained with quantization, and --engine tflite would calibrate it",
+                "Leave out --engine: the ranges it was trained in are used.",
+            )
+        separated = learned_ranges.separate(frozen, probe_input, path)
+        model, probe_output = separated.model, separated.probe
+        learned = {"ranges": separated.ranges, "unlearned": separated.unlearned}
+    else:
+        model = graph.to_tflite(frozen, path)
+    graph.save_probe(work / "probe.npz", probe_input, probe_output)
     (work / "float32.tflite").write_bytes(model)
     if request["stock"]:
-        _send(events, "exported", model=str(work / "float32.tflite"))
+        send(events, "exported", model=str(work / "float32.tflite"), learned=learned)
         # The calibration inputs arrive once the parent has decoded them.
         sys.stdin.readline()
         stock = graph.to_tflite_stock(frozen, work / "calibration.npy", request["stock"], path)
         (work / "stock.tflite").write_bytes(stock)
-        _send(events, "exported", model=str(work / "stock.tflite"))
+        send(events, "exported", model=str(work / "stock.tflite"))
         return
-    _send(events, "exported", model=str(work / "float32.tflite"))
+    send(events, "exported", model=str(work / "float32.tflite"), learned=learned)
 
 
-def _send(events: TextIO, event: str, **values: Any) -> None:
+def send(events: TextIO, event: str, **values: Any) -> None:
+    """Tells the parent something; the values are plain JSON."""
     print(json.dumps({"event": event, **values}), file=events, flush=True)
 
 

@@ -23,6 +23,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from edgekit.converters.tfmot import loading as tfmot_loading
 from edgekit.errors import UnreadableError, UsageError
 
 #: Layers before the first real one that change pixels one by one, or not at all at inference.
@@ -31,6 +32,7 @@ _PIXELWISE = frozenset(
     | {"TFOpLambda", "GetItem", "Flip", "Cast"}
 )
 _TRANSPARENT = frozenset({"InputLayer", "Dropout", "Identity", "GaussianNoise", "Resizing"})
+_TRANSPARENT |= {"QuantizeLayer"}  # tensorflow-model-optimization's, of the input
 
 
 @dataclass
@@ -295,7 +297,11 @@ def _classes(path: Path, shape: tuple[int | None, ...]) -> int:
 def _framework(model: Any) -> str:
     if isinstance(model, keras.Model):
         return f"Keras {keras.__version__}"
-    return f"Keras {importlib.metadata.version('tf-keras')} (tf_keras)"
+    found = f"Keras {importlib.metadata.version('tf-keras')} (tf_keras)"
+    if tfmot_loading.is_wrapped_model(model):
+        package = "tensorflow-model-optimization"
+        found += f", wrapped by {package} {importlib.metadata.version(package)}"
+    return found
 
 
 def _use_float32(model: Any) -> None:

@@ -19,6 +19,9 @@ import keras
 
 from edgekit.converters import keras2, sources
 from edgekit.converters import tf_op as _register_tf_op  # noqa: F401
+from edgekit.converters.qat import layers as _register_layers  # noqa: F401
+from edgekit.converters.qat import recognizing
+from edgekit.converters.tfmot import loading as tfmot_loading
 from edgekit.errors import MissingError, UnreadableError, UsageError
 
 _REGISTER_HINT = (
@@ -41,13 +44,17 @@ def load(path: Path, kind: str, modules: Sequence[str]) -> Any:
 
     Raises:
         UnreadableError: The file is damaged, holds weights only, or needs code that is not loaded.
-        MissingError: It needs tf_keras, which is not installed.
+        MissingError: It needs tf_keras or tensorflow-model-optimization, which is not installed.
         UsageError: A module of `modules` can't be imported.
     """
     for name in modules:
         _import(name)
     config = sources.check_keras_archive(path) if kind == "keras" else _hdf5_config(path)
     _refuse_code(path, config)
+    recognizing.require_readable(config, path)
+    if tfmot_loading.is_wrapped(config):
+        with _rightly_named(path, kind) as file:
+            return tfmot_loading.load(file, path, kind)
     if not keras2.is_keras2(config):
         with _rightly_named(path, kind) as file:
             return _load_with_keras3(file, path)
@@ -181,6 +188,7 @@ def _refuse_code(path: Path, config: dict[str, Any]) -> None:
         package = module.split(".")[0]
         # A registered class is named PACKAGE>CLASS, and its module may be left out.
         known = not module or package in ("keras", "tf_keras", "builtins", "edgekit")
+        known = known or (package == tfmot_loading.PACKAGE and class_name in tfmot_loading.CLASSES)
         known = known and ">" not in registered
         if not known and keras.saving.get_registered_object(registered) is None:
             full = f"{module}.{class_name}" if module else registered

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from edgekit import images
+from edgekit import images, tflite
 from edgekit.contract import Contract
-from edgekit.evaluation.metrics import decibels, signal_and_noise
-from edgekit.runtime import Interpreter
+from edgekit.converters.diagnosis import matching, measuring
+from edgekit.converters.diagnosis.shadow import Shadowed
+from edgekit.evaluation.metrics import decibels
 
 #: Images that are looked at: the ranking of layers doesn't change with more.
 _IMAGES = 8
@@ -38,36 +37,22 @@ def worst_layers(
     """The layers with the lowest SQNR.
 
     The error of a layer includes what reaches it from the layers before: the first of a bad run
-    is where to look.
+    is where to look. (`edgekit inspect --quantization` tells the two apart.)
 
     Args:
         float_model: The float32 file.
-        quantized_model: The file made from it; activations are matched by tensor name.
+        quantized_model: The file made from it.
         pictures: uint8[N, height, width, 3]; up to 8 are used.
         contract: Turns pictures into inputs.
         count: How many layers to return.
     """
-    pairs: dict[str, list[float]] = {}
-    reference = Interpreter(float_model, keep_all_tensors=True)
-    quantized = Interpreter(quantized_model, keep_all_tensors=True)
-    by_name = {t.name: t for t in reference.tensors() if t.dtype == "float32"}
-    matched = [(by_name[t.name], t) for t in quantized.tensors() if t.name in by_name]
-    matched = [(f, q) for f, q in matched if q.scale is not None and f.shape == q.shape]
-    for picture in pictures[:: max(1, len(pictures) // _IMAGES)][:_IMAGES]:
-        reference.invoke(images.to_input(picture, contract, np.float32))
-        quantized.invoke(images.to_input(picture, contract, quantized.input.dtype))
-        for float_info, info in matched:
-            expected, found = reference.tensor(float_info.index), quantized.tensor(info.index)
-            if expected is None or found is None:
-                continue
-            real = info.dequantize(found)
-            signal, noise = signal_and_noise(expected.astype(np.float32), real)
-            powers = pairs.setdefault(info.name, [0.0, 0.0])
-            powers[0] += signal
-            powers[1] += noise
+    float_file, file = (tflite.read(m, "the model") for m in (float_model, quantized_model))
+    pairs = matching.match(float_file, file).pairs
+    chosen = pictures[:: max(1, len(pictures) // _IMAGES)][:_IMAGES]
+    seen = measuring.measure(Shadowed(float_model, {}), quantized_model, pairs, chosen, contract)
     layers = [
-        LayerQuality(name, decibels(signal, noise))
-        for name, (signal, noise) in pairs.items()
-        if signal > 0 and noise > 0
+        LayerQuality(pair.tensor.name, decibels(float(tally.signal.sum()), tally.noise))
+        for pair, tally in zip(pairs, seen.tallies, strict=True)
+        if tally.signal.any() and tally.noise > 0
     ]
     return tuple(sorted(layers, key=lambda layer: layer.sqnr_db)[:count])

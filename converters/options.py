@@ -18,6 +18,10 @@ QUANTIZATIONS = {
 INTEGER = ("int8", "int16x8")
 ENGINES = ("litert", "tflite")
 IO_TYPES = ("int8", "uint8", "float32")
+#: What has a scale of its own in the weights.
+GRANULARITIES = ("channel", "tensor")
+#: What a few layers may be computed in where int8 loses too much.
+MIXED = ("int16", "float")
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Options:
         bias_correction: Give back the mean that rounding the weights takes away.
         range_percentile: Activations are quantized in the range that this share of the images
             stays within, in percent; 100 for plain extremes.
+        granularity: `channel` for weights with a scale for each output channel, `tensor` for one
+            scale in all, which older accelerators need.
     """
 
     quantization: str = "int8"
@@ -47,6 +53,13 @@ class Options:
     layers: int = 0
     bias_correction: bool = True
     range_percentile: float = 95.0
+    granularity: str = "channel"
+    mixed: str | None = None
+
+    @property
+    def per_channel(self) -> bool:
+        """Whether weights have a scale for each output channel."""
+        return self.granularity == "channel"
 
     @property
     def uses_litert(self) -> bool:
@@ -69,6 +82,8 @@ def make_options(
     layers: int = 0,
     bias_correction: bool = True,
     range_percentile: float = 95.0,
+    granularity: str = "channel",
+    mixed: str | None = None,
 ) -> Options:
     """Checks what is asked for and fills in the defaults.
 
@@ -80,6 +95,8 @@ def make_options(
         ("engine", engine, ENGINES),
         ("input type", input_type, (None, *IO_TYPES)),
         ("output type", output_type, (None, *IO_TYPES)),
+        ("granularity", granularity, GRANULARITIES),
+        ("precision", mixed, (None, *MIXED)),
     ):
         if value not in choices:
             raise UsageError(
@@ -100,6 +117,10 @@ def make_options(
         raise UsageError(f"--engine tflite goes with {' or '.join('--' + q for q in INTEGER)}")
     if engine == "tflite" and (input_type or "int8", output_type or "int8") != ("int8", "int8"):
         raise UsageError("--engine tflite always writes int8 input and output")
+    if granularity == "tensor" and (quantization not in INTEGER or engine == "tflite"):
+        raise UsageError("--per-tensor goes with --int8 or --int16x8, and not with --engine tflite")
+    if mixed is not None and (quantization != "int8" or engine == "tflite"):
+        raise UsageError("--mixed goes with --int8, and not with --engine tflite")
     if layers and quantization not in INTEGER:
         raise UsageError(f"--layers goes with {' or '.join('--' + q for q in INTEGER)}")
     return Options(
@@ -112,4 +133,6 @@ def make_options(
         layers,
         bias_correction,
         range_percentile,
+        granularity,
+        mixed,
     )

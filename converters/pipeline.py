@@ -1,7 +1,8 @@
 """The façade: one call from a model file to a verified .tflite file.
 
-`read -> settle the contract -> load images -> calibrate -> quantize -> pack -> verify -> write`.
-Each stage is a module beside this one and can be called alone.
+`read -> settle the contract -> load images -> calibrate -> quantize -> pack -> verify -> write`;
+with a promise (`edgekit.converters.ladder`), quantizing is a climb. Each stage is a module beside
+this one and can be called alone.
 """
 
 from __future__ import annotations
@@ -12,26 +13,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from edgekit import tflite
 from edgekit.contract import Contract
 from edgekit.converters import (
-    bias_correction,
     calibrate,
     calibration_set,
     flatbuffer,
+    ladder,
     layers,
     lowering,
     passport,
     quantize,
-    ranges,
     reading,
     sources,
-    tflite_source,
     verify,
 )
+from edgekit.converters.ladder import Climb, Promised, PromiseNotKept
 from edgekit.converters.options import INTEGER, Options
+from edgekit.converters.qat import parent, parity
 from edgekit.converters.reading import Read, Request
+from edgekit.converters.rungs import draft
+from edgekit.converters.rungs.draft import Draft, Material
 from edgekit.converters.stopwatch import Observer, Stopwatch
+from edgekit.datasets import Dataset
 from edgekit.errors import UsageError
 from edgekit.evaluation.run import run_all
 from edgekit.files import refuse_overwrite, sha256, write_all
@@ -60,6 +67,8 @@ class Conversion:
         output_bytes: Size of the file written.
         quality: How it answers next to the float model, or None for `float32`.
         worst_layers: The layers with the lowest SQNR, where asked for.
+        climb: The rungs that were climbed for a promise, or None.
+        parity: How it answers next to the quantization-aware model it was made from, or None.
         seconds: Wall time of each stage.
     """
 
@@ -80,6 +89,8 @@ class Conversion:
     output_bytes: int
     quality: verify.Quality | None
     worst_layers: tuple[layers.LayerQuality, ...]
+    climb: Climb | None
+    parity: parity.Parity | None
     seconds: dict[str, float]
 
 
@@ -95,6 +106,7 @@ def convert(
     modules: Sequence[str] = (),
     force: bool = False,
     observer: Observer | None = None,
+    promised: Promised | None = None,
 ) -> Conversion:
     """Converts a model to TFLite and verifies what is written.
 
@@ -102,74 +114,79 @@ def convert(
         source: A `.keras`, `.h5`, SavedModel folder or float32 `.tflite`.
         output: The file to write; by default the source's name with `.tflite`.
         options: Which quantization and how (`edgekit.converters.make_options`).
-        data: A folder of photos to calibrate on.
+        data: A folder of photos to calibrate on; with a promise, to judge by as well.
         labels_csv: A CSV of path and label for them.
         overrides: What is known of the preprocessing.
         input_size: (height, width) for a model that takes images of any size.
         modules: Python modules that register custom Keras classes; their code runs.
         force: Replace existing files.
         observer: Called with (stage, done, total).
+        promised: What the file must keep.
 
     Raises:
         UsageError: Something asked for doesn't fit the model.
         UnreadableError: The model or the data can't be read.
-        NotMetError: The file would not be what was asked for.
+        NotMetError: The file would not be what was asked for; `PromiseNotKept` where a promise
+            isn't kept.
         MissingError: A package is not installed.
         RuntimeFailure: The runtime failed, or the disk is full.
     """
     source = Path(source)
     kind = sources.kind_of(source)
     options = options or Options()
-    if output is None:
-        # The current folder can be a SavedModel, and its name is `.`.
-        output = (source if source.name else source.resolve()).with_suffix(".tflite")
-    output = Path(output)
+    output = _output(source, output)
     passport_path = output.with_name(output.name + ".json")
-    if output.suffix != ".tflite":
-        raise UsageError(
-            f"{output}: a converted model is written as .tflite", "Name it so: -o m.tflite"
-        )
     refuse_overwrite(output, passport_path, force=force, source=source)
     if options.uses_litert:
         quantize.require()
     watch = Stopwatch(observer)
-    dataset = calibration_set.find(_path(data), _path(labels_csv), source)
+    split = None
+    if promised is not None:
+        _require_promisable(options)
+        with watch.stage("look at the images") as progress:
+            split = ladder.open_data(_path(data), promised.judge, _path(labels_csv), progress)
+        dataset: Dataset | None = split.calibration
+    else:
+        dataset = calibration_set.find(_path(data), _path(labels_csv), source)
 
     request = Request(source, kind, options, dataset, overrides or Overrides(), input_size, modules)
     read = reading.read(request, watch)
     contract = read.found.contract
     calibrated = None
     if options.quantization in INTEGER:
-        read = dataclasses.replace(read, model=lowering.lower(read.model, str(source)))
-        assert read.calibration is not None
-        with watch.stage("calibrate") as progress:
-            calibrated = calibrate.calibrate(
-                read.model, read.calibration.pictures, contract, progress
+        if read.learned is None:  # what was trained is not rewritten any more
+            read = dataclasses.replace(read, model=lowering.lower(read.model, str(source)))
+        if _needs_ranges(read, options):
+            assert read.calibration is not None
+            with watch.stage("calibrate") as progress:
+                calibrated = calibrate.calibrate(
+                    read.model, read.calibration.pictures, contract, progress
+                )
+    climb = None
+    if promised is not None and split is not None:
+        if calibrated is None:
+            raise UsageError(
+                f"{source}: was trained to be quantized, and the rungs would undo that",
+                "Convert it without a promise, and see what it keeps with edgekit evaluate.",
             )
-    with watch.stage("quantize"):
-        quantized = _quantized(read, options, calibrated)
-        final = tflite.pack(flatbuffer.add_signature(quantized, str(output)), contract)
+        climb = _climb(promised, split, read, calibrated, options, output, watch)
+        if not climb.kept and not promised.keep_best:
+            _beside(output).unlink(missing_ok=True)
+            raise _not_kept(climb, None)
+        quantized, higher = climb.model, climb.best.higher if climb.best else frozenset()
+    else:
+        with watch.stage("quantize"):
+            quantized, higher = _quantized(read, options, calibrated), frozenset()
+    final = tflite.pack(quantized, contract)
     with watch.stage("verify") as progress:
-        verify.check_file(final, options, contract, str(output))
-        quality = _quality(read, final, calibrated, contract, progress)
+        verify.check_file(final, options, contract, str(output), higher)
+        scores = _scores(read, final, contract, progress)
+        quality = _quality(read, scores, calibrated, contract)
+        met = _parity(source, read, final, scores)
         worst: tuple[layers.LayerQuality, ...] = ()
         if options.layers and read.calibration is not None:
             worst = layers.worst_layers(
                 read.model, final, read.calibration.pictures, contract, options.layers
-            )
-
-    warnings = list(read.calibration.warnings) if read.calibration is not None else []
-    if calibrated is not None and calibrated.method != "profiler":
-        warnings.append(
-            "The runtime's profiler is not there, so calibration kept every tensor: same result, "
-            "about four times slower. ai-edge-litert 2.3.0 has it."
-        )
-    if options.quantization == "int16x8":
-        left = verify.float_ops(tflite.read(final, str(output)))
-        if left:
-            warnings.append(
-                f"{len(left)} op(s) stay in float, since they have no int16 kernel here: "
-                f"{', '.join(left[:3])}{', ...' if len(left) > 3 else ''}."
             )
     conversion = Conversion(
         source=source,
@@ -181,60 +198,224 @@ def convert(
         options=options,
         contract=contract,
         contract_source=read.found.source,
-        calibration_source=read.calibration.source if read.calibration else None,
+        calibration_source=_calibration_source(read, calibrated),
         calibration_method=calibrated.method if calibrated else None,
         calibration_sha256=read.calibration.digest if read.calibration else None,
-        warnings=tuple(warnings),
+        warnings=_warnings(read, final, calibrated, options, str(output)),
         float_bytes=len(read.model),
         output_bytes=len(final),
         quality=quality,
         worst_layers=worst,
+        climb=climb,
+        parity=met,
         seconds=watch.seconds,
     )
-    recipe = quantize.recipe(options) if options.uses_litert else None
+    recipe = quantize.recipe(options, higher) if options.uses_litert else None
     write_all({output: final, passport_path: passport.write(conversion, final, recipe)})
+    _beside(output).unlink(missing_ok=True)
+    if climb is not None and not climb.kept:
+        raise _not_kept(climb, output)
     return conversion
 
 
+def _output(source: Path, output: str | os.PathLike[str] | None) -> Path:
+    if output is None:
+        # The current folder can be a SavedModel, and its name is `.`.
+        output = (source if source.name else source.resolve()).with_suffix(".tflite")
+    output = Path(output)
+    if output.suffix != ".tflite":
+        raise UsageError(
+            f"{output}: a converted model is written as .tflite", "Name it so: -o m.tflite"
+        )
+    return output
+
+
 def _quantized(read: Read, options: Options, calibrated: calibrate.Calibration | None) -> bytes:
+    """The quantized file, with one signature."""
+    where = "float model"
     if read.stock is not None:
-        return read.stock
+        return flatbuffer.add_signature(read.stock, where)
     if options.quantization == "float32":
-        return read.model
-    contract, model = read.found.contract, read.model
-    if options.corrects_bias and read.calibration is not None:
-        model = bias_correction.correct(model, read.calibration.pictures, contract, "float model")
-    source_name, scores_name = tflite_source.end_names(read.parsed)
-    observed = calibrated.observed if calibrated is not None else {}
-    procedural = read.calibration is not None and read.calibration.kind == "procedural"
-    found = ranges.percentile_ranges(
-        observed,
-        # The spread over procedural images says nothing of the spread over photos.
-        100.0 if procedural else options.range_percentile,
-        scores_name,
-        ranges.PROCEDURAL_HEADROOM if procedural else 1.0,
+        return flatbuffer.add_signature(read.model, where)
+    learned = read.learned.ranges if _has_learned(read, options) and read.learned else {}
+    if calibrated is None:  # float16 and dynamic have no ranges, and a trained model has its own
+        return Draft(read.model, read.model, learned, options).quantized(read.found.contract)
+    assert read.calibration is not None
+    begun = draft.plain(
+        read.model,
+        calibrated,
+        _material(read, calibrated),
+        options,
+        procedural=read.calibration.kind == "procedural",
     )
-    parsed = tflite.read(model, "float model")
-    return quantize.quantize(
-        model, options, ranges.without_masks(found, parsed), source_name, contract
+    if learned:
+        # Trained weights lie where they should; only what training left in float was calibrated.
+        begun = Draft(read.model, read.model, begun.ranges | learned, options)
+    return begun.quantized(read.found.contract)
+
+
+def _has_learned(read: Read, options: Options) -> bool:
+    """Whether the source was trained to be quantized as is asked for."""
+    return read.learned is not None and options.quantization == "int8"
+
+
+def _needs_ranges(read: Read, options: Options) -> bool:
+    """Whether any activation's range is still unknown."""
+    return not _has_learned(read, options) or bool(read.learned and read.learned.unlearned)
+
+
+def _material(read: Read, calibrated: calibrate.Calibration) -> Material:
+    assert read.calibration is not None
+    return Material(
+        read.calibration.pictures, calibrated.scores, read.found.contract, "float model"
     )
+
+
+# --- a promise
+
+
+def _require_promisable(options: Options) -> None:
+    if options.quantization != "int8" or options.engine != "litert":
+        raise UsageError(
+            f"a promise goes with --int8, not with {options.quantization} of --engine "
+            f"{options.engine}",
+            "Leave out the other options, or the promise.",
+        )
+
+
+def _climb(
+    promised: Promised,
+    split: ladder.Data,
+    read: Read,
+    calibrated: calibrate.Calibration,
+    options: Options,
+    output: Path,
+    watch: Stopwatch,
+) -> Climb:
+    """Climbs; the best file so far is kept beside the output meanwhile."""
+    contract, classes = read.found.contract, read.description.classes
+    with watch.stage("load judging images") as progress:
+        judges = ladder.load_judges(
+            split.judging,
+            contract,
+            classes,
+            labels_needed=promised.promise.max_drop is not None,
+            progress=progress,
+        )
+
+    def keep(best: Climb) -> None:
+        write_all({_beside(output): tflite.pack(best.model, contract)})
+
+    try:
+        return ladder.climb(
+            promised,
+            read.model,
+            calibrated,
+            _material(read, calibrated),
+            judges,
+            options,
+            split.note,
+            watch,
+            keep,
+            None,
+        )
+    except KeyboardInterrupt as interrupt:
+        if _beside(output).is_file():
+            raise KeyboardInterrupt(
+                f"the best file so far is {_beside(output)}; whether it keeps the promise is not "
+                "known"
+            ) from interrupt
+        raise
+
+
+def _beside(output: Path) -> Path:
+    """Where the best file so far is kept while others are tried."""
+    return output.with_name(f"{output.stem}.best.tflite")
+
+
+def _not_kept(climb: Climb, written: Path | None) -> PromiseNotKept:
+    """The error of a promise that isn't kept, with what would help."""
+    assert climb.judgement is not None
+    hint = ladder.advice(climb)
+    where = "nothing is written" if written is None else f"the best is written to {written}"
+    return PromiseNotKept(f"{climb.verdict}: {where}", hint, climb)
+
+
+# --- what is said of the file
+
+
+def _calibration_source(read: Read, calibrated: calibrate.Calibration | None) -> str | None:
+    if read.calibration is None:
+        return None
+    if read.learned is None or calibrated is not None:
+        return read.calibration.source
+    return f"the ranges it was trained in; checked on {read.calibration.source}"
+
+
+def _warnings(
+    read: Read,
+    final: bytes,
+    calibrated: calibrate.Calibration | None,
+    options: Options,
+    where: str,
+) -> tuple[str, ...]:
+    warnings: list[str] = []
+    if read.calibration is not None and (calibrated is not None or read.learned is None):
+        warnings += read.calibration.warnings
+    if calibrated is not None and calibrated.method != "profiler":
+        warnings.append(
+            "The runtime's profiler is not there, so calibration kept every tensor: same result, "
+            "about four times slower. ai-edge-litert 2.3.0 has it."
+        )
+    if options.quantization == "int16x8" or options.mixed == "int16":
+        left = verify.float_ops(tflite.read(final, where))
+        if left:
+            warnings.append(
+                f"{len(left)} op(s) stay in float, since they have no int16 kernel here: "
+                f"{', '.join(left[:3])}{', ...' if len(left) > 3 else ''}."
+            )
+    return tuple(warnings)
+
+
+def _scores(
+    read: Read,
+    final: bytes,
+    contract: Contract,
+    progress: Callable[[int, int], None] | None,
+) -> npt.NDArray[np.float32] | None:
+    """The final file's answers to the calibration images; float32 is held against Keras before."""
+    if read.calibration is None:
+        return None
+    return run_all(final, read.calibration.pictures, contract, progress=progress)
 
 
 def _quality(
     read: Read,
-    final: bytes,
+    scores: npt.NDArray[np.float32] | None,
     calibrated: calibrate.Calibration | None,
     contract: Contract,
-    progress: Callable[[int, int], None] | None,
 ) -> verify.Quality | None:
-    """Runs the final bytes next to the float model; float32 is held against Keras by the export."""
-    if read.calibration is None:
+    if scores is None or read.calibration is None:
         return None
-    pictures = read.calibration.pictures
-    reference = (
-        calibrated.scores if calibrated is not None else run_all(read.model, pictures, contract)
+    if calibrated is not None:
+        return verify.compare(calibrated.scores, scores)
+    return verify.compare(run_all(read.model, read.calibration.pictures, contract), scores)
+
+
+def _parity(
+    source: Path, read: Read, final: bytes, scores: npt.NDArray[np.float32] | None
+) -> parity.Parity | None:
+    """Holds the file against the quantization-aware model that it was made from."""
+    if read.trained_scores is None or scores is None or read.calibration is None:
+        return None
+    return parent.require_parity(
+        source,
+        read.trained_scores,
+        scores,
+        final,
+        read.calibration.pictures,
+        read.found.contract,
     )
-    return verify.compare(reference, run_all(final, pictures, contract, progress=progress))
 
 
 def _path(value: str | os.PathLike[str] | None) -> Path | None:

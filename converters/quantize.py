@@ -6,6 +6,8 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,12 @@ def preload() -> None:
 
 
 def quantize(
-    model: bytes, options: Options, ranges: Ranges, input_name: str, contract: Contract
+    model: bytes,
+    options: Options,
+    ranges: Ranges,
+    input_name: str,
+    contract: Contract,
+    higher: Collection[str] = (),
 ) -> bytes:
     """Quantizes a float32 .tflite file.
 
@@ -50,6 +57,7 @@ def quantize(
         ranges: The range of each activation; unused by `float16` and `dynamic`.
         input_name: The name of the input tensor.
         contract: Gives the pinned input range.
+        higher: Names of the outputs of ops that stay in `options.mixed` precision.
 
     Returns:
         A .tflite file.
@@ -70,7 +78,7 @@ def quantize(
     # It draws a progress bar on stderr whatever it is told.
     with contextlib.redirect_stderr(io.StringIO()):
         try:
-            worker = quantizer.Quantizer(bytearray(model), recipe(options))
+            worker = quantizer.Quantizer(bytearray(model), recipe(options, higher))
             result = worker.quantize(qsvs, enable_progress_bar=False, enable_progress_report=False)
         except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
             raise RuntimeFailure(
@@ -86,8 +94,13 @@ def pinned_range(contract: Contract) -> tuple[float, float]:
     return (-128 - zero_point) * scale, (127 - zero_point) * scale
 
 
-def recipe(options: Options) -> Any:
-    """The litert-quantizer recipe for these options: plain data, kept in the passport."""
+def recipe(options: Options, higher: Collection[str] = ()) -> Any:
+    """The litert-quantizer recipe for these options: plain data, kept in the passport.
+
+    Args:
+        options: What is asked for.
+        higher: Names of the outputs of ops that stay in `options.mixed` precision.
+    """
     from litert_quantizer import recipe as recipes
 
     if options.quantization == "dynamic":
@@ -95,11 +108,31 @@ def recipe(options: Options) -> Any:
     if options.quantization == "float16":
         return _float16_recipe()
     base = recipes.static_wi8_ai8() if options.quantization == "int8" else recipes.static_wi8_ai16()
+    if not options.per_channel:
+        for rule in base:
+            rule["op_config"]["weight_tensor_config"]["granularity"] = "TENSORWISE"
+    if higher:
+        base = [*base, _higher_recipe(options, higher)]
     return base + [
         _io_recipe(end, io_type)
         for end, io_type in (("INPUT", options.input_type), ("OUTPUT", options.output_type))
         if io_type in ("float32", "uint8")
     ]
+
+
+def _higher_recipe(options: Options, names: Collection[str]) -> dict[str, Any]:
+    """Leaves some ops in float, or gives them int16 activations."""
+    from litert_quantizer import recipe as recipes
+
+    (rule,) = recipes.static_wi8_ai16()
+    if options.mixed == "float":
+        rule = {"operation": "*", "algorithm_key": "no_quantize", "op_config": {}}
+    return {**rule, "regex": _any_of(names)}
+
+
+def _any_of(names: Collection[str]) -> str:
+    """A pattern for the ops that write these tensors; an op's scope is those names and `;`."""
+    return f"^({'|'.join(re.escape(name) for name in sorted(names))});?$"
 
 
 def _io_recipe(end: str, io_type: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit import images, tflite
 from edgekit.contract import Contract
@@ -24,7 +25,7 @@ from edgekit.converters import (
     tflite_source,
 )
 from edgekit.converters.calibration_set import CalibrationSet
-from edgekit.converters.export import Description, Export
+from edgekit.converters.export import Description, Export, LearnedRanges
 from edgekit.converters.options import INTEGER, Options
 from edgekit.converters.stopwatch import Observer, Stopwatch
 from edgekit.datasets import Dataset
@@ -62,7 +63,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Read:
-    """What the first stages give: the float model, its contract, and the images."""
+    """What the first stages give: the float model, its contract, and the images.
+
+    A quantization-aware model brings the ranges it was trained in, and what it answers to the
+    images itself: float32[N, classes], the real values of its int8 outputs.
+    """
 
     model: bytes
     parsed: tflite.Model
@@ -70,6 +75,8 @@ class Read:
     found: preprocessing.Found
     calibration: CalibrationSet | None
     stock: bytes | None
+    learned: LearnedRanges | None = None
+    trained_scores: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,14 +153,21 @@ def _read_keras(request: Request, watch: Stopwatch) -> Read:
         if exported is None:
             with watch.stage("export"):
                 exported = export.float_model()
-        stock_model = None
+        stock_model = trained_scores = None
         if stock is not None:
             assert calibration is not None
             with watch.stage("stock converter"):
                 inputs = images.to_input(calibration.pictures, settled.contract, np.float32)
                 stock_model = export.stock_model(inputs)
+        learned = export.learned
+        if learned is not None and learned.answers and options.quantization == "int8":
+            assert calibration is not None
+            with watch.stage("trained model"):
+                inputs = images.to_input(calibration.pictures, settled.contract, np.float32)
+                trained_scores = export.trained_scores(inputs)
     model = flatbuffer.prepare(exported, str(source))
-    return _finish(source, model, description, settled, stored, calibration, stock_model)
+    read = _finish(source, model, description, settled, stored, calibration, stock_model)
+    return dataclasses.replace(read, learned=learned, trained_scores=trained_scores)
 
 
 def _settle(

@@ -77,6 +77,15 @@ class Graph:
         """A tensor's name."""
         return str(self._graph["tensors"][tensor]["name"])
 
+    @property
+    def input_name(self) -> str:
+        """The name of the graph's input."""
+        return self.name(int(self._graph["inputs"][0]))
+
+    def tensor(self, name: str) -> int:
+        """The index of a tensor; names are unique."""
+        return next(i for i, t in enumerate(self._graph["tensors"]) if t["name"] == name)
+
     def constant(self, tensor: int) -> Array | None:
         """A tensor's value, or None where it has none."""
         if tensor in self._fresh:
@@ -141,6 +150,11 @@ class Graph:
         place = self.ops.index(old)
         self.ops[place : place + 1] = list(new)
         self._refresh()
+        self._drop_unused()
+
+    def end_at(self, tensor: int) -> None:
+        """Makes a tensor the only output; what it doesn't need goes."""
+        self._graph["outputs"] = np.array([tensor], np.int32)
         self._drop_unused()
 
     def to_bytes(self) -> bytes:

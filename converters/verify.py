@@ -6,6 +6,7 @@ pinned input scale. Then the file is run on the calibration images and held agai
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,13 @@ class Quality:
     sqnr_db: float
 
 
-def check_file(model: bytes, options: Options, contract: Contract, where: str) -> None:
+def check_file(
+    model: bytes,
+    options: Options,
+    contract: Contract,
+    where: str,
+    higher: Collection[str] = (),
+) -> None:
     """The static checks.
 
     Args:
@@ -52,6 +59,7 @@ def check_file(model: bytes, options: Options, contract: Contract, where: str) -
         options: What was asked for.
         contract: Gives the pinned input quantization.
         where: The output's name, for errors.
+        higher: Names of the outputs of ops that may be in higher precision.
 
     Raises:
         NotMetError: An int8 file was asked for and some ops have no int8 kernel.
@@ -67,7 +75,7 @@ def check_file(model: bytes, options: Options, contract: Contract, where: str) -
         if tensor.dtype != wanted:
             raise RuntimeFailure(f"{where}: the {name} came out as {tensor.dtype}, not {wanted}")
     if options.quantization == "int8":
-        _refuse_float_ops(parsed, where)
+        _refuse_float_ops(parsed, where, higher)
         _check_input_scale(ends[0], options, contract, where)
     if options.quantization in ("int8", "int16x8"):
         _check_weights(parsed, options, where)
@@ -99,9 +107,9 @@ def float_ops(parsed: tflite.Model) -> list[str]:
     return computing or converting
 
 
-def _refuse_float_ops(parsed: tflite.Model, where: str) -> None:
-    """After --int8 there is no float op."""
-    left = float_ops(parsed)
+def _refuse_float_ops(parsed: tflite.Model, where: str, higher: Collection[str]) -> None:
+    """After --int8 there is no float op but those that were asked for."""
+    left = [op for op in float_ops(parsed) if not any(op.endswith(f"({n})") for n in higher)]
     if left:
         more = f" and {len(left) - 5} more" if len(left) > 5 else ""
         raise NotMetError(
@@ -141,10 +149,11 @@ def _check_weights(parsed: tflite.Model, options: Options, where: str) -> None:
         if np.any(weights.zero_points):
             raise RuntimeFailure(f"{where}: the weights {weights.name!r} have a zero point")
         channels = weights.shape[3 if operator.name == "DEPTHWISE_CONV_2D" else 0]
-        if options.engine == "litert" and len(weights.scales) != channels:
+        expected_scales = channels if options.per_channel else 1
+        if options.engine == "litert" and len(weights.scales) != expected_scales:
             raise RuntimeFailure(
                 f"{where}: the weights {weights.name!r} have {len(weights.scales)} scale(s) for "
-                f"{channels} channels"
+                f"{channels} channels, not {expected_scales}"
             )
         if len(operator.inputs) <= bias_at or operator.inputs[bias_at] < 0:
             continue

@@ -3,6 +3,7 @@
 Every verb of the command line is also a call here, loaded when it is first used:
 
     edgekit.train("photos/", "model.keras")
+    edgekit.qat("model.keras", "photos/", "q.keras")
     edgekit.convert("model.keras", "model.tflite", "int8", data="photos/")
     edgekit.inspect("model.tflite")
     edgekit.evaluate(["model.keras", "model.tflite"], data="photos/")
@@ -17,7 +18,17 @@ from typing import TYPE_CHECKING, Any
 from edgekit.version import __version__
 
 if TYPE_CHECKING:
-    from edgekit.api import compare, convert, evaluate, measure, predict, train, tune
+    from edgekit.api import (
+        compare,
+        convert,
+        evaluate,
+        inspect_quantization,
+        measure,
+        predict,
+        qat,
+        train,
+        tune,
+    )
     from edgekit.tflite import inspect
     from edgekit.training.zoo import create
 
@@ -27,8 +38,10 @@ _VERBS = {
     "create": "edgekit.training.zoo",
     "evaluate": "edgekit.api",
     "inspect": "edgekit.tflite",
+    "inspect_quantization": "edgekit.api",
     "measure": "edgekit.api",
     "predict": "edgekit.api",
+    "qat": "edgekit.api",
     "train": "edgekit.api",
     "tune": "edgekit.api",
 }
@@ -40,8 +53,10 @@ __all__ = [
     "create",
     "evaluate",
     "inspect",
+    "inspect_quantization",
     "measure",
     "predict",
+    "qat",
     "train",
     "tune",
 ]

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from edgekit.benchmark.compare import Comparison
     from edgekit.benchmark.document import Run
-    from edgekit.converters import Conversion
+    from edgekit.converters import Conversion, Promised
+    from edgekit.converters.qat.recipe import Settings as QatSettings
+    from edgekit.converters.qat.result import Result
+    from edgekit.report.quantization import QuantizationReport
     from edgekit.training.hooks import Hooks
     from edgekit.training.recipe import Settings
     from edgekit.training.result import Training
@@ -130,6 +133,39 @@ def tune(
     return run(wanted, Recipe(**recipe), recipe, hooks)
 
 
+def qat(
+    model: PathLike,
+    data: PathLike,
+    output: PathLike,
+    *,
+    job: Mapping[str, Any] | None = None,
+    hooks: Hooks | None = None,
+    **recipe: Unpack[QatSettings],
+) -> Result:
+    """Trains a model to be as good in int8 as in float (quantization-aware training).
+
+    Args:
+        model: A `.keras`, `.h5`, SavedModel folder or float32 `.tflite`.
+        data: Labelled photos of the model's classes, as for `train`.
+        output: The `.keras` file to write; `q.edgekit/` appears beside `q.keras`.
+        job: Other fields of `edgekit.converters.qat.job.Job`, such as `{"budget": 600.0}`
+            (seconds), `{"resume": True}` or `{"force": True}`.
+        hooks: Callbacks that are told how it goes.
+        **recipe: Fields of `edgekit.converters.qat.recipe.Recipe`, such as `epochs=20`.
+
+    Returns:
+        What came out; it prints as the summary.
+
+    Raises:
+        EdgekitError: See `edgekit.converters.qat.job.quantization_aware_train`.
+    """
+    from edgekit.converters.qat.job import Job, quantization_aware_train
+    from edgekit.converters.qat.recipe import Recipe
+
+    wanted = Job(Path(model), Path(data), Path(output), **(job or {}))
+    return quantization_aware_train(wanted, Recipe(**recipe), hooks)
+
+
 def convert(
     model: PathLike,
     output: PathLike | None = None,
@@ -141,6 +177,7 @@ def convert(
     modules: Sequence[str] = (),
     force: bool = False,
     options: Mapping[str, Any] | None = None,
+    promised: Promised | None = None,
     progress: StageProgress | None = None,
     **given: Unpack[Given],
 ) -> Conversion:
@@ -156,6 +193,8 @@ def convert(
         modules: Python modules that register custom Keras classes; their code runs.
         force: Replace existing files.
         options: What else `edgekit.converters.make_options` takes, such as `{"samples": 100}`.
+        promised: What the file must keep, and how far to climb for it:
+            `edgekit.converters.Promised(edgekit.converters.Promise(max_drop=1.0))`.
         progress: Called with (stage, done, total).
         **given: What is known of the preprocessing; see `edgekit.overrides.Given`.
 
@@ -175,6 +214,7 @@ def convert(
         modules=modules,
         force=force,
         observer=progress,
+        promised=promised,
     )
 
 
@@ -239,6 +279,44 @@ def evaluate_files(
             progress("opening", number, len(files))
     return evaluation.evaluate(
         classifiers, dataset, progress, limit=limit, label_offset=label_offset
+    )
+
+
+def inspect_quantization(
+    file: PathLike,
+    against: PathLike,
+    data: PathLike | None = None,
+    *,
+    labels_csv: PathLike | None = None,
+    samples: int = 32,
+    progress: StageProgress | None = None,
+    **given: Unpack[Given],
+) -> QuantizationReport:
+    """Finds where a quantized file loses accuracy: `edgekit inspect --quantization`.
+
+    Args:
+        file: A quantized .tflite file.
+        against: The float model that it was made from.
+        data: A folder of photos; by default those kept beside the float model, or procedural
+            images.
+        labels_csv: A CSV of path and label for them.
+        samples: How many to run at most.
+        progress: Called with (stage, done, total).
+        **given: What is known of the preprocessing; see `edgekit.overrides.Given`.
+
+    Raises:
+        EdgekitError: See `edgekit.converters.diagnosis.inspecting.diagnose`.
+    """
+    from edgekit.converters.diagnosis.inspecting import diagnose
+
+    return diagnose(
+        file,
+        against,
+        data=data,
+        labels_csv=labels_csv,
+        samples=samples,
+        overrides=overrides.parse(**given),
+        observer=progress,
     )
 
 

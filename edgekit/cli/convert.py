@@ -10,6 +10,7 @@ import click
 
 from edgekit.cli.options import contract_options, force_option, json_option
 from edgekit.cli.progress import ProgressBars
+from edgekit.cli.promise import Asked, promise_options, render_rungs, showing_rungs
 
 if TYPE_CHECKING:
     from edgekit.converters import Conversion
@@ -42,9 +43,12 @@ Examples:
   edgekit convert --int8 model.h5 --data photos/ --preprocess tf -o model_int8.tflite
   edgekit convert --float16 saved_model/ -o model.tflite --preprocess unit
   edgekit convert --int8 model.keras --data photos/ --layers
+  edgekit convert --int8 model.keras --data photos/ --max-drop 1
+  edgekit convert --int8 model.keras --data photos/ --min-agreement 97 --rungs rounding
 
 \b
-Exit codes: 0 done; 1 the file would not be what was asked for (nothing is written);
+Exit codes: 0 done; 1 the file would not be what was asked for, or a promise is not
+kept or can't be decided (nothing is written);
 2 usage; 3 a model or data that can't be read; 4 a runtime that failed; 5 something
 is not installed.
 """
@@ -128,6 +132,12 @@ is not installed.
     help="Activation ranges hold what P percent of the photos stay within; 100: plain extremes.",
 )
 @click.option(
+    "--per-tensor",
+    is_flag=True,
+    help="One scale for all weights of a layer, which older accelerators need.",
+)
+@promise_options
+@click.option(
     "--layers",
     is_flag=True,
     help=f"Also show the {_WORST_LAYERS} layers with the lowest SQNR.",
@@ -162,6 +172,8 @@ def command(
     engine: str,
     bias_correction: bool,
     range_percentile: float,
+    per_tensor: bool,
+    promise: Asked,
     layers: bool,
     seed: int,
     modules: tuple[str, ...],
@@ -170,8 +182,13 @@ def command(
 ) -> None:
     """Convert MODEL (.keras, .h5, SavedModel folder, float .tflite) to TFLite.
 
-    The file that is written has been run next to the float model on the calibration images, carries
-    its preprocessing contract and labels, and has a passport beside it (MODEL.tflite.json).
+    The file that is written has been run next to the float model on the calibration images,
+    carries its preprocessing contract and labels, and has a passport beside it
+    (MODEL.tflite.json).
+
+    With --max-drop or --min-agreement it is written only if it keeps that: the photos are split
+    into some to calibrate on and others to judge by, and better and dearer ways to quantize are
+    tried until the judging photos say that it is kept.
     """
     from edgekit.converters import convert, make_options
 
@@ -185,8 +202,11 @@ def command(
         _WORST_LAYERS if layers else 0,
         bias_correction,
         range_percentile,
+        "tensor" if per_tensor else "channel",
+        promise.mixed,
     )
-    with ProgressBars(quiet=as_json) as bars:
+    promised = promise.promised()
+    with showing_rungs(as_json), ProgressBars(quiet=as_json) as bars:
         conversion = convert(
             model,
             output,
@@ -198,6 +218,7 @@ def command(
             modules=modules,
             force=force,
             observer=bars,
+            promised=promised,
         )
     if as_json:
         document = json.loads(conversion.passport.read_text("utf-8"))
@@ -220,6 +241,10 @@ def _render(conversion: Conversion, data: Path | None) -> None:
         click.echo("             int8 input = pixel - 128: no arithmetic on the device")
     if conversion.calibration_source:
         click.echo(f"Calibration  {conversion.calibration_source}")
+    if conversion.climb is not None:
+        render_rungs(conversion.climb)
+    if conversion.parity is not None:
+        click.echo(f"Parity       {conversion.parity}")
     quality = conversion.quality
     if quality is not None:
         click.echo(

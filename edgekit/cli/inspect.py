@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.cli.options import json_option
+from edgekit.cli.options import contract_options, force_option, json_option
 
 if TYPE_CHECKING:
+    from edgekit.overrides import Overrides
     from edgekit.tflite.arithmetic import Arithmetic
     from edgekit.tflite.inspect import Inspection
     from edgekit.types import TensorInfo
+
+_SAMPLES, _WORST = 32, 10
 
 
 @click.command(
@@ -22,17 +25,122 @@ Examples:
   edgekit inspect model.tflite
   edgekit inspect model.tflite --ops
   edgekit inspect model.tflite --json | jq .arithmetic.kind
+  edgekit inspect model.tflite --quantization --against model.keras --data photos
+  edgekit inspect model.tflite --quantization --against model.keras --data photos \\
+      --worst 20 --csv layers.csv --plot layers.png --node-data layers.json
 """
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--ops", is_flag=True, help="List every op.")
+@click.option(
+    "--quantization",
+    is_flag=True,
+    help="Compare with the float model, layer by layer: where accuracy is lost, and what to try.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="The float model: .keras, .h5, a SavedModel folder or a float32 .tflite.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Photos to run; without them, those beside the float model or procedural images.",
+)
+@click.option(
+    "--labels-csv",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="Path and label of each photo, to choose evenly over classes.",
+)
+@click.option("--samples", type=int, help="How many photos to run at most.  [default: 32]")
+@click.option("--worst", type=click.IntRange(min=1), help="Show N layers.  [default: 10]")
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Write all that was measured of every layer.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw the SQNR along the depth.",
+)
+@click.option(
+    "--node-data",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Write the SQNR of each layer for Model Explorer.",
+)
+@contract_options
+@force_option
 @json_option
-def command(file: Path, ops: bool, as_json: bool) -> None:
+def command(
+    file: Path,
+    ops: bool,
+    quantization: bool,
+    against: Path | None,
+    data: Path | None,
+    labels_csv: Path | None,
+    samples: int | None,
+    worst: int | None,
+    csv_file: Path | None,
+    plot: Path | None,
+    node_data: Path | None,
+    overrides: Overrides,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Show what is in a .tflite FILE, without running it.
 
     Ops with their parameters and multiply-accumulates (MACs), the quantization and what stayed in
     float, the memory of activations, the preprocessing contract and all other metadata.
+
+    With --quantization the file runs next to the float model it was made from. For each layer: its
+    SQNR by itself (on the float model's inputs, with its own rounded weights and output), of its
+    median channel, and with the errors of all layers before it; how its range is used; channels
+    that are dead or lost; and for the worst layers what to try.
     """
+    from edgekit.errors import UsageError
+
+    if quantization:
+        if against is None:
+            raise UsageError(
+                "--quantization compares with the float model",
+                "Say which: --against model.keras",
+            )
+        if ops:
+            raise UsageError("--ops goes without --quantization")
+        from edgekit.cli import inspect_quantization
+
+        inspect_quantization.run(
+            inspect_quantization.Request(
+                file,
+                against,
+                data,
+                labels_csv,
+                _SAMPLES if samples is None else samples,
+                worst or _WORST,
+                csv_file,
+                plot,
+                node_data,
+                force,
+                as_json,
+                overrides,
+            )
+        )
+        return
+    given = (against, data, labels_csv, samples, worst, csv_file, plot, node_data)
+    if any(value is not None for value in given) or force or overrides != type(overrides)():
+        raise UsageError(
+            "of these options only --ops and --json go without --quantization",
+            "To look for what quantization loses: --quantization --against model.keras",
+        )
+
     from edgekit import tflite
 
     inspection = tflite.inspect(file)

@@ -19,6 +19,7 @@ VERBS = {
     "models": "List the model zoo, or create a model from it.",
     "train": "Fine-tune a model on your photos.",
     "tune": "Search for better hyper-parameters.",
+    "qat": "Train a model to be as good in int8 as in float.",
     "convert": "Convert a Keras model to a .tflite file that is proven to be the same classifier.",
     "inspect": "Show what is in a .tflite file: ops, quantization, memory, metadata.",
     "evaluate": "Compare the accuracy of models on the same photos.",
@@ -27,6 +28,7 @@ VERBS = {
     "compare": "Say whether one benchmark is really faster than another.",
 }
 
+_NOTHING_LEFT = "nothing was left behind."
 _LOOK_CLOSER = "Look at the disk and its permissions; --debug shows where it happened."
 
 
@@ -74,8 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
             code = group.invoke(context)
     except click.exceptions.Exit as done:  # after --help and --version
         sys.exit(done.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("\nInterrupted; nothing was left behind.", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt) as interrupt:
+        click.echo(
+            f"\nInterrupted; {interrupt.args[0] if interrupt.args else _NOTHING_LEFT}", err=True
+        )
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         # The one place where an error becomes words: no traceback reaches a user who didn't ask.

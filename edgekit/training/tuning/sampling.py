@@ -29,9 +29,10 @@ from edgekit.training.tuning.space import Space, Value
 
 #: Trials before TPE models anything; the queue (`Space.queue`) fills most of them.
 _STARTUP = 5
-#: The share of the epochs of fine-tuning before a trial is first compared, and between two looks:
-#: the rate has to warm up first, and each look is a chance to end a good trial by bad luck.
-_LOOK = 0.25
+#: The share of the epochs of fine-tuning before a trial is first compared, and between two looks.
+#: What varies the pictures more, or moves more of the network, is behind at first and gains while
+#: the rate falls; and each look is a chance to end a good trial by bad luck.
+_LOOK = 0.5
 
 
 class SeededTPE(optuna.samplers.BaseSampler):

@@ -1,0 +1,22 @@
+"""The accuracy contract: climb from cheap to dear until int8 keeps what was promised, or say no."""
+
+from edgekit.converters.ladder.advice import advice
+from edgekit.converters.ladder.climbing import Climb, Promised, PromiseNotKept, climb
+from edgekit.converters.ladder.data import Data, Judges, load_judges, open_data
+from edgekit.converters.ladder.promise import Judgement, Promise
+from edgekit.converters.ladder.result import Step
+
+__all__ = [
+    "Climb",
+    "Data",
+    "Judgement",
+    "Judges",
+    "Promise",
+    "PromiseNotKept",
+    "Promised",
+    "Step",
+    "advice",
+    "climb",
+    "load_judges",
+    "open_data",
+]
