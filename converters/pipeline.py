@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgekit import tflite
+from edgekit import datasets, tflite
 from edgekit.contract import Contract
 from edgekit.converters import (
     calibrate,
@@ -33,7 +33,7 @@ from edgekit.converters import (
 )
 from edgekit.converters.ladder import Climb, Promised, PromiseNotKept
 from edgekit.converters.options import INTEGER, Options
-from edgekit.converters.qat import parent, parity
+from edgekit.converters.qat import labels, parent, parity, rung
 from edgekit.converters.reading import Read, Request
 from edgekit.converters.rungs import draft
 from edgekit.converters.rungs.draft import Draft, Material
@@ -303,6 +303,10 @@ def _climb(
             progress=progress,
         )
 
+    train = None
+    if promised.train_data is not None:
+        train = _trainer(promised.train_data, split, read, watch)
+
     def keep(best: Climb) -> None:
         write_all({_beside(output): tflite.pack(best.model, contract)})
 
@@ -317,7 +321,7 @@ def _climb(
             split.note,
             watch,
             keep,
-            None,
+            train,
         )
     except KeyboardInterrupt as interrupt:
         if _beside(output).is_file():
@@ -326,6 +330,20 @@ def _climb(
                 "known"
             ) from interrupt
         raise
+
+
+def _trainer(folder: Path, split: ladder.Data, read: Read, watch: Stopwatch) -> ladder.Training:
+    """What the rung `qat` does; its photos must be none of the judging ones."""
+    with watch.stage("check training images") as progress:
+        splits = labels.in_order_of(
+            read.found.contract.labels,
+            read.description.classes,
+            datasets.open_splits(folder),
+            "the model",
+        )
+        trained = [example.path for example in (*splits.train, *splits.val)]
+        datasets.refuse_overlap(trained, [s.path for s in split.judging.samples], progress)
+    return rung.trainer(splits, read.found.contract, "the model")
 
 
 def _beside(output: Path) -> Path:

@@ -199,6 +199,32 @@ def test_bad_input_is_refused(run_cli: Cli, uneven: Path, photos: Path, tmp_path
 
 
 @pytest.mark.slow
+def test_training_is_the_last_rung(
+    run_cli: Cli, uneven: Path, photos: Path, tmp_path: Path
+) -> None:
+    """Labels that come as class folders, and training photos that are none of the judging ones."""
+    folders = {"train": tmp_path / "train", "data": tmp_path / "data"}
+    for number, path in enumerate(sorted(photos.iterdir())):
+        folder = folders["train" if number % 2 else "data"] / f"class{path.name[:3]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    names = tmp_path / "labels.txt"
+    names.write_text("".join(f"class{i:03}\n" for i in range(CLASSES)))
+    given = (
+        *("convert", uneven, "--data", folders["data"], "--labels", names, "--max-drop", "10"),
+        *("--rungs", "qat", "-o", tmp_path / "m.tflite"),
+    )
+    shared = run_cli(*given, "--train-data", folders["data"])
+    assert shared.returncode == 2, shared.stderr
+    assert "are among those that the model is fitted to" in shared.stderr
+    done = run_cli(*given, "--train-data", folders["train"], "--keep-best")
+    assert done.returncode in (0, 1), done.stderr
+    steps = json.loads((tmp_path / "m.tflite.json").read_text())["promise"]["rungs"]
+    assert [step["rung"] for step in steps] == ["plain", "qat"]
+    assert steps[1]["top1"] > steps[0]["top1"]
+
+
+@pytest.mark.slow
 def test_interrupted_the_best_so_far_stays(uneven: Path, photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "m.tflite"
     child = subprocess.Popen(

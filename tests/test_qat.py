@@ -130,24 +130,27 @@ def test_twin_is_the_float_graph_the_int8_file_and_the_way_back(name: str, tmp_p
     found = twin.build(of.model, None, name)(of.inputs).numpy()
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
-    # With rounding, each layer is that op of the int8 file: given the same inputs, a few in a
-    # hundred values may fall to the other side of a step, and by no more than that step. (Behind
-    # fifty layers of random weights such steps have grown; what trained weights make of them is
-    # tested below.)
+    # With rounding, each layer is that op of the int8 file: given the same inputs, hardly a value
+    # is another, and none by more than a step.
     model = twin.build(of.model, of.int8, name)
     layers = support.differences(model, of)
     assert len(layers) == len(tflite.read(of.model, name).main.operators)
     assert max(layer.largest for layer in layers) <= 1
-    assert max(layer.share for layer in layers) <= 0.03
+    assert max(layer.share for layer in layers) <= 1e-3
 
-    # The graph that is written from the layers has the same grids, and what is read from that file
-    # is written as the same file again.
+    # The graph that is written from the layers has the same grids. All of it together answers as
+    # its int8 file does, though behind fifty layers of random weights every step that differs
+    # somewhere has become thirty.
     exported = export.export(model)
     again = support.to_int8(exported.model, exported.ranges, of.contract)
     assert support.grids(again) == support.grids(of.int8)
-    second = export.export(twin.build(exported.model, again, name))
-    assert second.ranges == exported.ranges
-    assert support.to_int8(second.model, second.ranges, of.contract) == again
+    second = twin.build(exported.model, again, name)
+    found = support.compare(second, dataclasses.replace(of, model=exported.model, int8=again))
+    assert found.is_met and found.close > 0.995, found
+
+    # What is read from that file is written as the same file again.
+    exported = export.export(second)
+    assert support.to_int8(exported.model, exported.ranges, of.contract) == again
 
 
 def test_layers_keep_the_names_of_nested_models(tmp_path: Path) -> None:
@@ -171,8 +174,9 @@ def test_only_what_int8_rounds_is_rounded(tiny_keras: Path) -> None:
         name for layer in model.layers if isinstance(layer, FakeQuant) for name in layer.tensors
     ]
     assert sorted(on_grids) == sorted(graph.tensors[i].name for i in activations)
-    # The convolution, its batch norm and its relu6 are one op: one rounding after all three.
-    assert len(model.layers) == 2 * len(graph.operators) + 2
+    # The convolution, its batch norm and its relu6 are one op: one rounding after all three. With
+    # the input and its rounding, and the real values of the output:
+    assert len(model.layers) == 2 * len(graph.operators) + 3
 
 
 def test_gradients_reach_every_weight(tiny_keras: Path) -> None:
@@ -197,7 +201,7 @@ def test_learned_step_follows_lsq() -> None:
 
     from edgekit.converters.qat.layers import FakeQuant
 
-    layer = FakeQuant(0.1, -28, ["x"], learned=True)
+    layer = FakeQuant(0.1, -28, ["x"], "learned")
     values = np.array([[-20.0, -0.512, 0.0, 0.049, 3.3333, 15.4, 16.0, 99.0]], np.float32)
     layer.build(values.shape)
     x = tf.Variable(values)

@@ -120,7 +120,8 @@ RULES = (
         "weights per tensor",
         _needs_channel_scales,
         _per_tensor,
-        "A scale for each channel; where the target takes one only, equalization: --max-drop climbs to it.",
+        "A scale for each channel; where the target takes one only, equalization: --max-drop "
+        "climbs to it.",
     ),
     Rule(
         "lost channels",
@@ -143,8 +144,8 @@ RULES = (
             f"{_percent(layer.clipped)} of the values lie outside of the range and make up "
             f"{layer.shares.clipping:.0%} of its error"
         ),
-        "A wider range: --range-percentile 100, --max-drop with --rungs ranges, or more photos like "
-        "these to calibrate on.",
+        "A wider range: --range-percentile 100, --max-drop with --rungs ranges, or more photos to "
+        "calibrate on.",
     ),
     Rule(
         "weight rounding",

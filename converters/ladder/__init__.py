@@ -1,7 +1,7 @@
 """The accuracy contract: climb from cheap to dear until int8 keeps what was promised, or say no."""
 
 from edgekit.converters.ladder.advice import advice
-from edgekit.converters.ladder.climbing import Climb, Promised, PromiseNotKept, climb
+from edgekit.converters.ladder.climbing import Climb, Promised, PromiseNotKept, Training, climb
 from edgekit.converters.ladder.data import Data, Judges, load_judges, open_data
 from edgekit.converters.ladder.promise import Judgement, Promise
 from edgekit.converters.ladder.result import Step
@@ -15,6 +15,7 @@ __all__ = [
     "PromiseNotKept",
     "Promised",
     "Step",
+    "Training",
     "advice",
     "climb",
     "load_judges",

@@ -68,7 +68,9 @@ def open_data(
     dataset = datasets.find(data, labels_csv)
     if judge is not None:
         judging = datasets.find(judge)
-        datasets.refuse_overlap(dataset, judging, progress)
+        datasets.refuse_overlap(
+            [s.path for s in dataset.samples], [s.path for s in judging.samples], progress
+        )
         return Data(dataset, judging, f"judged by {judge}")
     held = datasets.hold_out(dataset, MOST_CALIBRATION, progress)
     note = (

@@ -321,6 +321,25 @@ def sum_factors(scales: Sequence[float], scale: float) -> list[float]:
     return [float(factor) for factor in np.rint(ratios * 2.0**shift) / 2.0**shift]
 
 
+def product_steps(total: Any, factor: float) -> Any:
+    """A sum of products of steps, in steps of what is written, as BATCH_MATMUL's kernel has it.
+
+    It rounds twice (TFLite, `MultiplyByQuantizedMultiplier`): once what is multiplied by the digits
+    of the factor, and then, halves away from 0, what is shifted by its exponent.
+
+    Args:
+        total: float32, whole numbers.
+        factor: The product of the operands' scales over the scale of the output.
+    """
+    digits, exponent = np.frexp(factor)
+    if exponent >= 0:
+        return total * factor
+    scaled = total * float(digits)
+    whole = scaled + tf.stop_gradient(tf.round(scaled) - scaled)
+    steps = whole * 2.0 ** float(exponent)
+    return steps + tf.stop_gradient(tf.sign(steps)) * 2.0 ** float(exponent - 2)
+
+
 #: Ops whose int8 kernels write with the scale they read, so that steps may stand for real values.
 SAME_SCALE = MOVING | {"AVERAGE_POOL_2D", "RESIZE_BILINEAR"}
 

@@ -171,6 +171,7 @@ class Operation(_Layer):
         scales: Of the tensors it reads, each in its turn, where they come in steps; None where
             real values come and leave.
         grid: (scale, zero point) of what it writes, in steps then.
+        rounds_twice: Whether the product of two tensors is rounded as `kernels.product_steps` says.
         corrections: [input, summand] in steps: where the int8 kernel gives something else than the
             nearest step (`tables`).
     """
@@ -186,6 +187,7 @@ class Operation(_Layer):
         position: int = 0,
         scales: Sequence[float] | None = None,
         grid: Sequence[Any] = (1.0, 0),
+        rounds_twice: bool = False,
         corrections: Sequence[Sequence[float]] = (),
         **settings: Any,
     ) -> None:
@@ -196,6 +198,7 @@ class Operation(_Layer):
         self.version, self.position = version, position
         self.scales = None if scales is None else tuple(float(scale) for scale in scales)
         self.grid = float(grid[0]), int(grid[1])
+        self.rounds_twice = rounds_twice
         self.corrections = [(float(at), float(by)) for at, by in corrections]
         self.constants: dict[int, Any] = {}
 
@@ -218,6 +221,10 @@ class Operation(_Layer):
             return result if halves is None else halves(result, zero_point)
         if self.op in kernels.SUMS and self._keeps_zero():
             return kernels.KERNELS[self.op](self._call_of(inputs, *self._summand_factors()))
+        if self.op == "BATCH_MATMUL" and len(self.scales) == 2:
+            total = kernels.KERNELS[self.op](self._call_of(inputs))
+            factor = self.scales[0] * self.scales[1] / scale
+            return kernels.product_steps(total, factor) if self.rounds_twice else total * factor
         result = kernels.KERNELS[self.op](self._call_of(inputs, self.scales)) * (1 / scale)
         for at, by in self.corrections:
             result += by * tf.cast(tf.equal(inputs, at), tf.float32)
@@ -269,6 +276,7 @@ class Operation(_Layer):
             "position": self.position,
             "scales": self.scales,
             "grid": self.grid,
+            "rounds_twice": self.rounds_twice,
             "corrections": self.corrections,
         }
 

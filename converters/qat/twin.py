@@ -210,8 +210,13 @@ class _Builder:
         if not self._in_steps:
             return {}
         output = _tensor(self._walked, op.outputs[0])
-        read = [_tensor(self._walked, i).scale for i in op.inputs if i in self._made]
-        return {"scales": read, "grid": (output.scale, output.zero_point)}
+        read = [_tensor(self._walked, i) for i in op.inputs if i in self._made]
+        settings: dict[str, Any] = {"scales": [tensor.scale for tensor in read]}
+        settings["grid"] = (output.scale, output.zero_point)
+        if op.name == "BATCH_MATMUL" and read[-1].zero_point != 0:
+            # XNNPACK takes the product where the zero point is 0, and TFLite's own kernel else.
+            settings["rounds_twice"] = True
+        return settings
 
     def _corrections(
         self, layer: Operation, position: int, op: tflite.Operator

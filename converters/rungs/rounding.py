@@ -43,6 +43,9 @@ _FEW_ROWS = 30.0
 _MOST_INPUTS = 8192
 #: Times over all weights; few change after the fifth.
 _SWEEPS = 12
+#: The last step of a symmetric int8 weight, and the shares of the largest weight that it may stand
+#: for.
+_END, _SHARES = 127, (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 #: Weights whose influence on each other is kept up to date one by one; between blocks, all at once.
 _BLOCK = 64
 
@@ -61,9 +64,8 @@ def round_weights(draft: Draft, material: Material, progress: Progress) -> Draft
     pictures, _ = material.first(IMAGES)
 
     def change(layer: Layer, prefix: Prefix) -> tuple[Array, Array]:
-        filters = layer.filters()
-        scale = steps(filters, draft.options.per_channel)
-        found = _rounded(filters, scale, _moments(layer, prefix, material))
+        moments = _moments(layer, prefix, material)
+        found = _rounded(layer.filters(), moments, draft.options.per_channel)
         return found, corrected_bias(layer, found, prefix, pictures)
 
     return change_layers(draft, material, _covers, change, progress)
@@ -144,13 +146,13 @@ def _moments(layer: Layer, prefix: Prefix, material: Material) -> _Moments:
 # --- the rounding
 
 
-def _rounded(filters: Array, scale: Array, moments: _Moments) -> Array:
+def _rounded(filters: Array, moments: _Moments, per_channel: bool) -> Array:
     """The filters on their steps, in real units: float64[out, inputs].
 
     Args:
         filters: float64[out, inputs].
-        scale: float64[out], the step of each filter.
         moments: Depthwise, of as many channels as `out` or a divisor of it.
+        per_channel: Whether each filter has a step of its own.
     """
     seen, cross = moments.seen, moments.cross
     if seen.ndim == 3:  # depthwise: one problem for each filter, all at once
@@ -159,15 +161,37 @@ def _rounded(filters: Array, scale: Array, moments: _Moments) -> Array:
         targets = targets[:, 0, :]
     else:
         targets, pulled = _fitted(filters, seen, cross, moments.rows)
+    scale = _clipped(targets, steps(filters, per_channel), pulled, per_channel)
     wanted = targets / scale[:, None]
-    start = np.clip(np.rint(wanted), -127, 127)
-    # So that a quantizer by minimum and maximum finds the same steps again.
-    largest = np.abs(filters / scale[:, None]) >= 126.5
-    start = np.where(largest, np.rint(filters / scale[:, None]), start)
-    low = np.where(largest, start, np.clip(np.floor(wanted), -127, 127))
-    high = np.where(largest, start, np.clip(np.ceil(wanted), -127, 127))
+    # The largest weights stay at the end, so that a quantizer by minimum and maximum finds the same
+    # steps again.
+    exact = filters / scale[:, None]
+    largest = np.abs(exact) >= _END - 0.5
+    start = np.clip(np.rint(np.where(largest, exact, wanted)), -_END, _END)
+    low = np.where(largest, start, np.clip(np.floor(wanted), -_END, _END))
+    high = np.where(largest, start, np.clip(np.ceil(wanted), -_END, _END))
     descend = _descend_each if pulled.ndim == 3 else _descend
     return np.asarray(descend(wanted, pulled, start, low, high) * scale[:, None])
+
+
+def _clipped(targets: Array, scale: Array, cost: Array, per_channel: bool) -> Array:
+    """Smaller steps where clipping the largest weights costs less than they bring the others.
+
+    Args:
+        targets: float64[out, inputs].
+        scale: float64[out], the step that clips nothing.
+        cost: float64[inputs, inputs], or [out, inputs, inputs].
+        per_channel: Whether each filter may have another step.
+    """
+    costs = []
+    for share in _SHARES:
+        step = share * scale[:, None]
+        error = np.clip(np.rint(targets / step), -_END, _END) * step - targets
+        weighed = error @ cost if cost.ndim == 2 else np.einsum("oi,oij->oj", error, cost)
+        costs.append((weighed * error).sum(axis=1))
+    if not per_channel:
+        return np.asarray(scale * _SHARES[int(np.argmin(np.sum(costs, axis=1)))])
+    return np.asarray(scale * np.array(_SHARES)[np.argmin(costs, axis=0)])
 
 
 def _fitted(filters: Array, seen: Array, cross: Array, rows: int) -> tuple[Array, Array]:

@@ -78,14 +78,15 @@ def hold_out(dataset: Dataset, most: int, progress: Progress | None = None) -> H
     )
 
 
-def refuse_overlap(fitted: Dataset, judging: Dataset, progress: Progress | None = None) -> None:
-    """Refuses two sets that share a picture, by content.
+def refuse_overlap(
+    fitted: Sequence[Path], judging: Sequence[Path], progress: Progress | None = None
+) -> None:
+    """Refuses judging images that a model is fitted to as well, by content.
 
     Raises:
-        UsageError: They do.
+        UsageError: They share a picture.
     """
-    first = scan([s.path for s in fitted.samples])
-    second = scan([s.path for s in judging.samples], progress)
+    first, second = scan(fitted), scan(judging, progress)
     origin = {digest: path for path, digest in first.digests.items()}
     shared = [(origin[d], path) for path, d in second.digests.items() if d in origin]
     if shared:
