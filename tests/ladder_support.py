@@ -85,14 +85,29 @@ def weights_of(model: bytes) -> list[tuple[np.ndarray, np.ndarray, str]]:
     return found
 
 
-def convert_keras(keras: Any, layer: Any, folder: Path) -> bytes:
-    """One layer between an 11 x 13 input and a classifier, as a float32 .tflite file."""
+def many_convolutions(keras: Any, folder: Path) -> bytes:
+    """Convolutions of all kinds side by side on an 11 x 13 input, as a float32 .tflite file."""
+    layers = keras.layers
     inputs = keras.Input((11, 13, 3))
-    x = keras.layers.GlobalAveragePooling2D()(layer(inputs))
-    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    seen = []
+    for kernel, strides, padding, dilation in (
+        (3, 1, "same", 1),
+        (3, 2, "same", 1),
+        (5, 2, "valid", 1),
+        (3, 1, "same", 2),
+        (1, 2, "same", 1),
+    ):
+        given = {"strides": strides, "padding": padding, "dilation_rate": dilation}
+        for layer in (
+            layers.Conv2D(6, kernel, **given),
+            layers.DepthwiseConv2D(kernel, **given),
+        ):
+            seen.append(layers.GlobalAveragePooling2D()(layer(inputs)))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Concatenate()(seen)))
     randomize(model)
     model.save(folder / "m.keras")
-    given = {"preprocess": "unit", "resize": "stretch"}
+    given_contract = parse(preprocess="unit", resize="stretch")
     options = make_options("float32")
-    written = convert(folder / "m.keras", options=options, overrides=parse(**given)).output
-    return written.read_bytes()
+    return convert(
+        folder / "m.keras", options=options, overrides=given_contract
+    ).output.read_bytes()

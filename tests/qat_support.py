@@ -57,7 +57,7 @@ class Quantized:
 
 def contract(size: int, output: str = "logits", labels: tuple[str, ...] | None = None) -> Contract:
     """Pixels to -1..1."""
-    return Contract(size, size, (127.0,) * 3, (128.0,) * 3, labels=labels, output=output)
+    return Contract(size, size, (127.5,) * 3, (127.5,) * 3, labels=labels, output=output)
 
 
 def write(

@@ -127,12 +127,12 @@ def test_twin_is_the_float_graph_the_int8_file_and_the_way_back(name: str, tmp_p
 
     # Without rounding it is the float graph, on a batch as on single pictures.
     expected = support.answers(of.model, of)
-    found = twin.build(of.model, None, name)(of.inputs).numpy()
+    found = twin.build(of.model, None, None, name)(of.inputs).numpy()
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
     # With rounding, each layer is that op of the int8 file: given the same inputs, hardly a value
     # is another, and none by more than a step.
-    model = twin.build(of.model, of.int8, name)
+    model = twin.build(of.model, of.int8, of.contract, name)
     layers = support.differences(model, of)
     assert len(layers) == len(tflite.read(of.model, name).main.operators)
     assert max(layer.largest for layer in layers) <= 1
@@ -144,7 +144,7 @@ def test_twin_is_the_float_graph_the_int8_file_and_the_way_back(name: str, tmp_p
     exported = export.export(model)
     again = support.to_int8(exported.model, exported.ranges, of.contract)
     assert support.grids(again) == support.grids(of.int8)
-    second = twin.build(exported.model, again, name)
+    second = twin.build(exported.model, again, of.contract, name)
     found = support.compare(second, dataclasses.replace(of, model=exported.model, int8=again))
     assert found.is_met and found.close > 0.995, found
 
@@ -157,7 +157,7 @@ def test_layers_keep_the_names_of_nested_models(tmp_path: Path) -> None:
     from edgekit.converters.qat import twin
 
     of = support.quantized(support.write(nested_model(), tmp_path / "m.keras", "probabilities"))
-    names = [layer.name for layer in twin.build(of.model, of.int8, "m").layers]
+    names = [layer.name for layer in twin.build(of.model, of.int8, of.contract, "m").layers]
     assert any("block_3_depthwise" in name for name in names)
     assert any("classes" in name for name in names)
 
@@ -167,7 +167,7 @@ def test_only_what_int8_rounds_is_rounded(tiny_keras: Path) -> None:
     from edgekit.converters.qat.layers import FakeQuant
 
     of = support.quantized(tiny_keras)
-    model = twin.build(of.model, of.int8, "tiny")
+    model = twin.build(of.model, of.int8, of.contract, "tiny")
     graph = tflite.read(of.int8, "int8").main
     activations = {graph.inputs[0], *(i for op in graph.operators for i in op.outputs)}
     on_grids = [
@@ -179,14 +179,16 @@ def test_only_what_int8_rounds_is_rounded(tiny_keras: Path) -> None:
     assert len(model.layers) == 2 * len(graph.operators) + 3
 
 
-def test_gradients_reach_every_weight(tiny_keras: Path) -> None:
+@pytest.mark.parametrize("name", ["tiny", "odd"])
+def test_gradients_reach_every_weight(name: str, tiny_keras: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
     from edgekit.converters.qat import twin
 
-    of = support.quantized(tiny_keras)
+    path = tiny_keras if name == "tiny" else support.write(odd_model(), tmp_path / "odd.keras")
+    of = support.quantized(path)
     for learned in (False, True):
-        model = twin.build(of.model, of.int8, "tiny", learned_ranges=learned)
+        model = twin.build(of.model, of.int8, of.contract, name, learned_ranges=learned)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(model(of.inputs, training=True) ** 2)
         gradients = tape.gradient(loss, model.trainable_variables)
@@ -241,7 +243,7 @@ def test_a_dead_channel_keeps_its_bias(keras3: Any, tmp_path: Path) -> None:
 
     assert error(support.to_int8(of.unroomy, of.ranges, of.contract)) > 10
     assert error(of.int8) < 1.5
-    assert support.compare(twin.build(of.model, of.int8, "m"), of).is_met
+    assert support.compare(twin.build(of.model, of.int8, of.contract, "m"), of).is_met
 
 
 # --- the training, from a file to a file
@@ -302,7 +304,7 @@ def trained(fragile: Path, photos: Path, tmp_path_factory: pytest.TempPathFactor
 def test_training_brings_accuracy_back(trained: Any) -> None:
     assert trained.float_accuracy >= 0.9
     assert trained.before <= trained.float_accuracy - 0.1, "plain quantization should hurt here"
-    assert trained.accuracy.top1 >= trained.float_accuracy - 0.05
+    assert trained.accuracy.top1 >= trained.before + 0.2
     assert trained.metrics["int8_val_accuracy"] == trained.accuracy.top1
     text = str(trained)
     assert "Float accuracy" in text and "Int8 before" in text and "convert --int8" in text
@@ -413,7 +415,7 @@ def test_gate_names_the_layer_that_is_wrong(tiny_keras: Path) -> None:
     from edgekit.converters.qat import parity, twin
 
     of = support.quantized(tiny_keras)
-    model = twin.build(of.model, of.int8, "tiny")
+    model = twin.build(of.model, of.int8, of.contract, "tiny")
     assert support.compare(model, of).is_met
     spoiled = next(layer for layer in model.layers if getattr(layer, "op", "") == "ADD")
     layer = next(x for x in model.layers if getattr(x, "op", "") == "DEPTHWISE_CONV_2D")

@@ -68,10 +68,10 @@ def test_a_transformer_from_the_twin_to_the_file(family: str, photos: Path, tmp_
     path = _trained(SMALL[family], photos, tmp_path / "m.keras")
     of = support.quantized(path, photos)
     expected = support.answers(of.model, of)
-    found = twin.build(of.model, None, family)(of.inputs).numpy()
+    found = twin.build(of.model, None, None, family)(of.inputs).numpy()
     assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
-    model = twin.build(of.model, of.int8, family)
+    model = twin.build(of.model, of.int8, of.contract, family)
     exported = export.export(model)
     again = support.to_int8(exported.model, exported.ranges, of.contract)
     assert support.grids(again) == support.grids(of.int8)

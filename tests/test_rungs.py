@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ladder_support import CONTRACT, photos_labelled_by, pictures_in, uneven_model, weights_of
+from ladder_support import (
+    CONTRACT,
+    many_convolutions,
+    photos_labelled_by,
+    pictures_in,
+    uneven_model,
+    weights_of,
+)
 
 from edgekit import images, tflite
 from edgekit.converters import calibrate, make_options, verify
@@ -168,44 +175,24 @@ def test_mixed_precision_leaves_the_fewest_layers(uneven: Case) -> None:
         mixed.mix_precision(strict, uneven.material, keeps, nothing)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "strides", "padding", "dilation"),
-    [
-        (3, 1, "same", 1),
-        (3, 2, "same", 1),
-        (5, 2, "valid", 1),
-        (3, 1, "same", 2),
-        (1, 2, "same", 1),
-    ],
-)
-@pytest.mark.parametrize("depthwise", [False, True])
-def test_patches_are_what_a_layer_sees(
-    keras3: Any,
-    tmp_path: Path,
-    kernel: int,
-    strides: int,
-    padding: str,
-    dilation: int,
-    depthwise: bool,
-) -> None:
+def test_patches_are_what_a_layer_sees(keras3: Any, tmp_path: Path) -> None:
     """The filters times the patches give what the runtime computes."""
-    from ladder_support import convert_keras
-
-    make = keras3.layers.DepthwiseConv2D if depthwise else keras3.layers.Conv2D
-    given = {"strides": strides, "padding": padding, "dilation_rate": dilation}
-    layer = make(kernel, **given) if depthwise else make(6, kernel, **given)
-    model = convert_keras(keras3, layer, tmp_path)
+    model = many_convolutions(keras3, tmp_path)
     graph = Graph(model, "m")
-    first = next(iter(layers(graph)))
+    convolutions = [layer for layer in layers(graph) if layer.op.name != "FULLY_CONNECTED"]
+    assert len(convolutions) == 10
     interpreter = Interpreter(model, keep_all_tensors=True)
     value = np.random.default_rng(1).normal(0, 1, (1, 11, 13, 3)).astype(np.float32)
     interpreter.invoke(value)
     places = {t.name: t.index for t in interpreter.tensors()}
-    expected = interpreter.tensor(places[graph.name(first.op.output)])
-    assert expected is not None
-    rows = patches(first, value)
-    if depthwise:
-        found = (rows * first.filters()[None]).sum(axis=2) + first.bias
-    else:
-        found = rows @ first.filters().T + first.bias
-    np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-4)
+    for layer in convolutions:
+        expected = interpreter.tensor(places[graph.name(layer.op.output)])
+        # A dilated one is computed on parts of the picture, as a batch.
+        read = interpreter.tensor(places[graph.name(layer.source)])
+        assert expected is not None and read is not None
+        rows = patches(layer, read)
+        if layer.is_depthwise:
+            found = (rows * layer.filters()[None]).sum(axis=2) + layer.bias
+        else:
+            found = rows @ layer.filters().T + layer.bias
+        np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-4)

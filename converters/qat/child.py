@@ -46,7 +46,7 @@ def serve(model: Any, request: dict[str, Any], events: TextIO) -> None:
     exporter.send(events, "described", **source.description)
     exported = export.export(model)
     # What rounds nothing is what the float file is held against.
-    unrounded = twin.build(exported.model, None, str(path))
+    unrounded = twin.build(exported.model, None, None, str(path))
     graph.save_probe(work / "probe.npz", *dataclasses.replace(source, call=unrounded).probe())
     (work / "float32.tflite").write_bytes(exported.model)
     learned = {"ranges": exported.ranges, "unlearned": [], "answers": True}

@@ -73,7 +73,17 @@ def convolve(x: Any, kernel: Any, bias: Any, call: Call) -> Any:
     options = call.options
     dilations = [options["dilation_h_factor"], options["dilation_w_factor"]]
     strides = [options["stride_h"], options["stride_w"]]
-    y = tf.nn.conv2d(x, kernel, strides, PADDINGS[options["padding"]], dilations=dilations)
+    padding = PADDINGS[options["padding"]]
+    if max(dilations) > 1:  # which has no gradient on CPUs
+        y = tf.nn.with_space_to_batch(
+            x,
+            dilations,
+            padding,
+            lambda spread, _, valid: tf.nn.conv2d(spread, kernel, 1, valid),
+            filter_shape=kernel.shape[:2],
+        )
+    else:
+        y = tf.nn.conv2d(x, kernel, strides, padding)
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 

@@ -66,8 +66,7 @@ class FakeQuant(_Layer):
             zero point; `real`: real values come and leave; `learned`: likewise, and the scale is
             trained (LSQ, Esser et al. 2019, arXiv:1902.08153), the zero point stays.
         factor: What `steps` come in is multiplied by this first.
-        up: Whether halves are rounded up, as the op does that brings from one grid to another; to
-            even otherwise.
+        shift: What is added to them then.
     """
 
     def __init__(
@@ -77,13 +76,13 @@ class FakeQuant(_Layer):
         tensors: Sequence[str],
         values: str = "steps",
         factor: float = 1.0,
-        up: bool = False,
+        shift: float = 0.0,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.up = up
         self.start, self.zero_point = float(scale), int(zero_point)
         self.tensors, self.values, self.factor = tuple(tensors), values, float(factor)
+        self.shift = float(shift)
         self.ratio: Any = None
 
     def build(self, input_shape: Any) -> None:
@@ -101,7 +100,7 @@ class FakeQuant(_Layer):
         low, high = _LOW - self.zero_point, _HIGH - self.zero_point
         if self.values == "steps":
             steps = x if self.factor == 1 else x * self.factor
-            return _to_steps(steps + kernels.NUDGE if self.up else steps, low, high)
+            return _to_steps(steps if self.shift == 0 else steps + self.shift, low, high)
         if self.values == "real":
             return tf.quantization.fake_quant_with_min_max_args(
                 x, low * self.start, high * self.start
@@ -122,7 +121,7 @@ class FakeQuant(_Layer):
             "tensors": list(self.tensors),
             "values": self.values,
             "factor": self.factor,
-            "up": self.up,
+            "shift": self.shift,
         }
 
 

@@ -141,9 +141,14 @@ class Session:
         self._hooks.progress("preparing", 0, 0)
         self._start, quantized = _with_room(task)
         self._student = twin.build(
-            self._start.model, quantized, task.where, learned_ranges=recipe.learned_ranges
+            self._start.model,
+            quantized,
+            task.contract,
+            task.where,
+            learned_ranges=recipe.learned_ranges,
         )
-        self._teacher = logits_of(twin.build(task.draft.base, None, task.where), task.where)
+        teacher = twin.build(task.draft.base, None, None, task.where)
+        self._teacher = logits_of(teacher, task.where)
         classes = int(self._teacher.output.shape[-1])
         if len(splits.classes) != classes:
             raise UsageError(
@@ -220,7 +225,8 @@ class Session:
             kept = best.epoch
             draft = replace(draft, model=exported.model, ranges=exported.ranges)
         # What the kept model rounds to is read from the int8 file again.
-        self.model = twin.build(draft.model, draft.quantized(task.contract), task.where)
+        quantized = draft.quantized(task.contract)
+        self.model = twin.build(draft.model, quantized, task.contract, task.where)
         scores = self._scores(logits_of(self.model, task.where))
         taught = self._scores(self._teacher)
         return Tuned(

@@ -11,6 +11,7 @@ real values that go. Imports TensorFlow.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ import keras
 import numpy as np
 
 from edgekit import tflite
+from edgekit.contract import Contract
 from edgekit.converters import weighted
 from edgekit.converters.qat import kernels, tables
 from edgekit.converters.qat.layers import FakeQuant, Operation, RealValues, WeightedOperation
@@ -64,7 +66,12 @@ def _require_known(parsed: tflite.Model, where: str) -> None:
 
 
 def build(
-    model: bytes, quantized: bytes | None, where: str, *, learned_ranges: bool = False
+    model: bytes,
+    quantized: bytes | None,
+    contract: Contract | None,
+    where: str,
+    *,
+    learned_ranges: bool = False,
 ) -> keras.Model:
     """The Keras model of a float graph.
 
@@ -72,6 +79,7 @@ def build(
         model: A float32 .tflite file, batch 1.
         quantized: The int8 file made from it, whose grids the model rounds to; None for a model
             that rounds nothing.
+        contract: How pictures become the int8 file's input; None without such a file.
         where: The file it came from, for errors.
         learned_ranges: Train the scales of activations.
 
@@ -84,7 +92,9 @@ def build(
     """
     parsed = tflite.read(model, where)
     _require_known(parsed, where)
-    return _Builder(parsed, edit(model, where), quantized, where, learned_ranges).model()
+    return _Builder(
+        parsed, edit(model, where), quantized, _shift_of(contract), where, learned_ranges
+    ).model()
 
 
 class _Builder:
@@ -93,9 +103,11 @@ class _Builder:
         parsed: tflite.Model,
         root: dict[str, Any],
         quantized: bytes | None,
+        shift: float,
         where: str,
         learned: bool,
     ) -> None:
+        self._shift = shift
         self._parsed = parsed
         self._fields = root["subgraphs"][0]["operators"]
         self._where, self._learned = where, learned
@@ -114,7 +126,7 @@ class _Builder:
         graph = self._walked.main
         shape = _tensor(self._walked, graph.inputs[0]).shape
         image = keras.Input(shape[1:], name="image")
-        self._made[graph.inputs[0]] = self._on_grid(graph.inputs[0], image, real=True)
+        self._made[graph.inputs[0]] = self._on_grid(graph.inputs[0], image)
         originals = iter(enumerate(self._parsed.main.operators))
         for op in graph.operators:
             if op.name == "QUANTIZE":
@@ -243,12 +255,12 @@ class _Builder:
         scale = _tensor(self._walked, index).scale if self._rounds else None
         return 1.0 if scale is None else 128 * scale
 
-    def _on_grid(self, index: int, value: Any, *, real: bool = False) -> Any:
-        """A tensor's value, rounded to its grid; `real` where a value in steps was expected."""
+    def _on_grid(self, index: int, value: Any) -> Any:
+        """A tensor's value, rounded to its grid."""
         if self._groups is None:
             return value
-        if self._in_steps and real:
-            return self._groups.from_real(index, self._layer_name)(value)
+        if self._in_steps and index == self._walked.main.inputs[0]:
+            return self._groups.of_input(index, self._shift, self._layer_name)(value)
         return self._groups.layer(index, self._layer_name)(value)
 
     def _real(self, index: int) -> Any:
@@ -309,24 +321,25 @@ class _Groups:
             values = "steps"
             if self._learned:
                 values = "real" if root in self._fixed else "learned"
-            self._layers[root] = self._new(index, name, values, 1.0)
+            self._layers[root] = self._new(index, name, values)
         return self._layers[root]
 
-    def from_real(self, index: int, name: Namer) -> FakeQuant:
-        """A layer that rounds real values to the grid of a tensor, and gives steps."""
+    def of_input(self, index: int, shift: float, name: Namer) -> FakeQuant:
+        """The layer that rounds real input to steps."""
         scale = _tensor(self._quantized, index).scale
         assert scale is not None
-        return self._new(index, name, "steps", 1 / scale)
+        return self._new(index, name, "steps", 1 / scale, shift)
 
     def requantizing(self, source: int, target: int, name: Namer) -> FakeQuant:
         """A layer that brings steps of one tensor to those of another."""
         one, other = (_tensor(self._quantized, index).scale for index in (source, target))
         assert one is not None and other is not None
         # The kernel's factor has eight bits behind the point, and its halves are rounded up.
-        return self._new(target, name, "steps", np.rint(256 * one / other) / 256, up=True)
+        factor = np.rint(256 * one / other) / 256
+        return self._new(target, name, "steps", factor, kernels.NUDGE)
 
     def _new(
-        self, index: int, name: Namer, values: str, factor: float, up: bool = False
+        self, index: int, name: Namer, values: str, factor: float = 1.0, shift: float = 0.0
     ) -> FakeQuant:
         tensor = _tensor(self._quantized, index)
         assert tensor.scale is not None and tensor.zero_point is not None
@@ -336,7 +349,7 @@ class _Groups:
             self._members[self._root(index)],
             values,
             factor,
-            up,
+            shift,
             name=name(f"{tensor.name.split(';')[0]}.grid"),
         )
 
@@ -355,6 +368,13 @@ class _Groups:
         first, second = self._root(one), self._root(other)
         if first != second:
             self._parent[second] = first
+
+
+def _shift_of(contract: Contract | None) -> float:
+    """The int8 input `pixel - 128` in steps, less the pixel's own value in steps."""
+    if contract is None or not contract.int8_is_pixel_minus_128:
+        return 0.0
+    return contract.mean[0] - math.floor(contract.mean[0])
 
 
 def _is_known(parsed: tflite.Model, op: tflite.Operator) -> bool:

@@ -54,5 +54,13 @@ class Pair:
         exact, draft = self._models
         taken = draft.input
         quantized = images.to_input(picture, self._contract, taken.dtype, taken.quantization)
-        seen = draft.output.dequantize(draft.invoke(quantized))
-        return exact.invoke(value)[None].astype(np.float32), seen[None]
+        seen = draft.output.dequantize(_whole(draft, quantized))
+        return _whole(exact, value).astype(np.float32), seen
+
+
+def _whole(interpreter: Interpreter, value: Array) -> Array:
+    """The output with its batch: a dilated convolution can work on parts of a picture."""
+    interpreter.invoke(value)
+    output = interpreter.tensor(interpreter.output.index)
+    assert output is not None
+    return output
