@@ -11,7 +11,7 @@ demo: $(VENV)/demo.installed
 
 test: $(VENV)/dev.installed native
 	@start=$$(date +%s); $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
-	  && $(BIN)/python -m pytest; \
+	  && $(BIN)/mypy --explicit-package-bases benchmarks && $(BIN)/python -m pytest; \
 	  code=$$?; echo "make test took $$(( $$(date +%s) - start )) s"; exit $$code
 
 # The benchmark binary for x86-64, aarch64 and armv7, with no system toolchain.

@@ -13,9 +13,10 @@ import json
 import tempfile
 from pathlib import Path
 
-from peers.compare_convert import machine, split
+from peers.compare_convert import split
 
 import edgekit
+from edgekit.cpus import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results" / "held_out.json"
 
@@ -56,7 +57,7 @@ def main() -> None:
     document = {
         "calibrated_on": arguments.samples,
         "mean_drop_points": round(sum(drops) / len(drops), 2),
-        "machine": machine(),
+        "machine": describe_machine(),
         "results": results,
     }
     RESULTS.write_text(json.dumps(document, indent=2) + "\n")

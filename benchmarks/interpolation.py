@@ -14,11 +14,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from peers.compare_convert import machine
 
 from edgekit import datasets
 from edgekit.contract import INTERPOLATIONS
 from edgekit.converters import export_float
+from edgekit.cpus import describe_machine
 from edgekit.evaluation.metrics import agreement, top_k_accuracy
 from edgekit.evaluation.run import run_all
 
@@ -50,7 +50,7 @@ def main() -> None:
             }
             for name, found in scores.items()
         }
-    document = {"photos": len(truth), "machine": machine(), "results": results}
+    document = {"photos": len(truth), "machine": describe_machine(), "results": results}
     RESULTS.write_text(json.dumps(document, indent=2) + "\n")
     print(json.dumps(document, indent=2))
 

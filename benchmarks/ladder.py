@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers.compare_convert import machine
 
 from edgekit import datasets
 from edgekit.converters import calibrate, export_float, flatbuffer, lowering, make_options
 from edgekit.converters.ladder import Judges, Promise, Promised, climb
 from edgekit.converters.rungs.draft import Material
 from edgekit.converters.stopwatch import Stopwatch
+from edgekit.cpus import describe_machine
 from edgekit.evaluation.paired import Paired, limits
 
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -73,7 +73,7 @@ def main() -> None:
     document = {
         "what": f"{asked.data.name}: a third calibrates, two judge; each rung from the best before",
         "weights": "one scale for each tensor" if asked.per_tensor else "a scale for each channel",
-        "machine": machine(),
+        "machine": describe_machine(),
         "plain": _mean(results, first=True),
         "ladder": _mean(results, first=False),
         "results": results,

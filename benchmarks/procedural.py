@@ -13,9 +13,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from peers.compare_convert import machine
-
 import edgekit
+from edgekit.cpus import describe_machine
 
 RESULTS = Path(__file__).resolve().parent / "results" / "procedural.json"
 
@@ -41,7 +40,7 @@ def main() -> None:
             "sqnr_db": round(converted["sqnr_db"], 2),
         }
         print(path.name, results[path.name], flush=True)
-    document = {"machine": machine(), "results": results}
+    document = {"machine": describe_machine(), "results": results}
     RESULTS.write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -16,7 +16,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from peers.compare_convert import machine
 
 from edgekit import datasets, tflite
 from edgekit.converters import (
@@ -29,6 +28,7 @@ from edgekit.converters import (
     ranges,
     tflite_source,
 )
+from edgekit.cpus import describe_machine
 from edgekit.evaluation.metrics import agreement, sqnr, top_k_accuracy
 from edgekit.evaluation.run import run_all
 
@@ -77,7 +77,7 @@ def main() -> None:
             print(f"{path.name}, split {split + 1} of {SPLITS}", flush=True)
     document = {
         "what": f"{', '.join(p.name for p in arguments.models)}; {SPLITS} splits; means",
-        "machine": machine(),
+        "machine": describe_machine(),
         "results": {
             name: {
                 "agreement": round(float(np.mean([r[0] for r in rows])), 4),
