@@ -51,6 +51,10 @@ class Call:
         """The first input."""
         return self.inputs[0]
 
+    def having(self, inputs: Sequence[Any]) -> Call:
+        """The same with other values."""
+        return Call(inputs, self.shapes, self.computed, self.shape, self.options)
+
     def full(self, i: int = 0) -> Any:
         """An input with the batch before its whole shape."""
         return tf.reshape(self.inputs[i], (-1, *self.shapes[i]))
@@ -312,23 +316,32 @@ KERNELS: dict[str, Kernel] = {
 MOVING = frozenset({"RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "PAD", "CONCATENATION"})
 MOVING |= {"MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"}
 
-#: Sums of two tensors.
+#: Sums of two tensors, and products.
 SUMS = frozenset({"ADD", "SUB"})
+PRODUCTS = frozenset({"MUL", "BATCH_MATMUL"})
 
 
-def sum_factors(scales: Sequence[float], scale: float) -> list[float]:
+def sum_factors(scales: Sequence[float], scale: float) -> tuple[list[int], int]:
     """What the steps of two operands are multiplied by, to be added in steps of the sum.
 
-    The int8 kernel's factors have 20 bits behind the leading one of the larger (XNNPACK,
+    They have 20 bits behind the leading one of the larger (XNNPACK,
     `xnn_init_qs8_add_minmax_scalar_params`).
 
     Args:
         scales: Of the operands.
         scale: Of the sum.
+
+    Returns:
+        Whole factors, and by how many bits they were shifted to be whole.
     """
     ratios = np.asarray(scales, np.float32) / np.float32(scale)
-    shift = 20 - np.floor(np.log2(ratios.max()))
-    return [float(factor) for factor in np.rint(ratios * 2.0**shift) / 2.0**shift]
+    shift = 20 - int(np.floor(np.log2(ratios.max())))
+    return [int(factor) for factor in np.rint(ratios * 2.0**shift)], shift
+
+
+def sum_steps(total: Any, shift: int) -> Any:
+    """A sum of multiplied steps, int32, shifted back; halves are rounded up."""
+    return tf.cast(tf.bitwise.right_shift(total + (1 << (shift - 1)), shift), tf.float32)
 
 
 def product_steps(total: Any, factor: float) -> Any:

@@ -209,22 +209,18 @@ class Operation(_Layer):
                     name=f"constant_{i}", shape=tuple(operand["shape"]), trainable=False
                 )
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """Batches in compact form (`kernels`) -> the batch that the op makes of them."""
         if self.scales is None:
             return kernels.KERNELS[self.op](self._call_of(inputs))
-        scale, zero_point = self.grid
         if self._keeps_steps():
             result = kernels.KERNELS[self.op](self._call_of(inputs))
             halves = kernels.HALVES.get(self.op)
-            return result if halves is None else halves(result, zero_point)
-        if self.op in kernels.SUMS and self._keeps_zero():
-            return kernels.KERNELS[self.op](self._call_of(inputs, *self._summand_factors()))
-        if self.op == "BATCH_MATMUL" and len(self.scales) == 2:
-            total = kernels.KERNELS[self.op](self._call_of(inputs))
-            factor = self.scales[0] * self.scales[1] / scale
-            return kernels.product_steps(total, factor) if self.rounds_twice else total * factor
-        result = kernels.KERNELS[self.op](self._call_of(inputs, self.scales)) * (1 / scale)
+            return result if halves is None else halves(result, self.grid[1])
+        if self._takes_two_scales():
+            is_sum = self.op in kernels.SUMS
+            return self._sum(inputs, exact=not training) if is_sum else self._product(inputs)
+        result = kernels.KERNELS[self.op](self._call_of(inputs, self.scales)) * (1 / self.grid[0])
         for at, by in self.corrections:
             result += by * tf.cast(tf.equal(inputs, at), tf.float32)
         return result
@@ -235,6 +231,12 @@ class Operation(_Layer):
         alike = set(self.scales or ()) == {self.grid[0]}
         return self.op in kernels.SAME_SCALE and alike and not constant and self._keeps_zero()
 
+    def _takes_two_scales(self) -> bool:
+        """Whether the op is a sum or a product of two operands, each with one scale."""
+        constants = [o for o in self.operands if o is not None and o["kind"] == "constant"]
+        alone = all(len(o.get("scales", ())) == 1 for o in constants)
+        return self.op in kernels.SUMS | kernels.PRODUCTS and alone and self._keeps_zero()
+
     def _keeps_zero(self) -> bool:
         """Whether the fused activation is the same for steps as for real values."""
         return ACTIVATIONS[self._fused] in ("NONE", "RELU")
@@ -243,20 +245,34 @@ class Operation(_Layer):
     def _fused(self) -> int:
         return int((self.table[1] if self.table else {}).get("fused_activation_function", 0))
 
-    def _summand_factors(self) -> tuple[list[float], list[float]]:
-        """What computed operands are multiplied by, and what constant ones, to be in steps."""
-        computed = iter(self.scales or ())
-        scales = [
-            next(computed) if o["kind"] == "tensor" else o["scales"][0]
-            for o in self.operands
-            if o is not None
-        ]
-        factors = kernels.sum_factors(scales, self.grid[0])
-        kinds = [o["kind"] for o in self.operands if o is not None]
-        return (
-            [f for f, kind in zip(factors, kinds, strict=True) if kind == "tensor"],
-            [f / s for f, s, kind in zip(factors, scales, kinds, strict=True) if kind != "tensor"],
-        )
+    def _sum(self, inputs: Any, exact: bool) -> Any:
+        """The sum of two tensors; exact in whole numbers, which have no gradient."""
+        call, scales = self._in_steps(inputs)
+        factors, shift = kernels.sum_factors(scales, self.grid[0])
+        pairs = list(zip(call.inputs, factors, strict=True))
+        if not exact:
+            summands = [steps * (factor / 2.0**shift) for steps, factor in pairs]
+            return kernels.KERNELS[self.op](call.having(summands))
+        whole = [tf.cast(tf.round(steps), tf.int32) * factor for steps, factor in pairs]
+        return kernels.sum_steps(kernels.KERNELS[self.op](call.having(whole)), shift)
+
+    def _product(self, inputs: Any) -> Any:
+        """The product of two tensors, or a sum of such."""
+        call, (one, other) = self._in_steps(inputs)
+        factor = float(np.float32(one) * np.float32(other) / np.float32(self.grid[0]))
+        total = kernels.KERNELS[self.op](call)
+        return kernels.product_steps(total, factor) if self.rounds_twice else total * factor
+
+    def _in_steps(self, inputs: Any) -> tuple[kernels.Call, list[float]]:
+        """The op's call with all operands in steps, and their scales."""
+        call, computed = self._call_of(inputs), iter(self.scales or ())
+        values, scales = [], []
+        for value, operand in zip(call.inputs, self.operands, strict=True):
+            assert operand is not None
+            is_computed = operand["kind"] == "tensor"
+            scales.append(next(computed) if is_computed else float(operand["scales"][0]))
+            values.append(value if is_computed else tf.round(value / scales[-1]))
+        return call.having(values), scales
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The batch, and what the op makes of one picture."""
@@ -279,17 +295,8 @@ class Operation(_Layer):
             "corrections": self.corrections,
         }
 
-    def _call_of(
-        self, inputs: Any, scales: Sequence[float] = (), constants: Sequence[float] = ()
-    ) -> kernels.Call:
-        """The op's call.
-
-        Args:
-            inputs: What the layer was given.
-            scales: What each of them is multiplied by.
-            constants: What each float constant is multiplied by.
-        """
-        left = list(constants)
+    def _call_of(self, inputs: Any, scales: Sequence[float] = ()) -> kernels.Call:
+        """The op's call; what comes in steps is given its scales."""
         waiting = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if scales:
             waiting = [value * scale for value, scale in zip(waiting, scales, strict=True)]
@@ -306,7 +313,6 @@ class Operation(_Layer):
                 shape = value.shape
             elif described["kind"] == "constant":
                 value = on_grid(tf.convert_to_tensor(self.constants[i]), described)
-                value = value * left.pop(0) if left else value
             values.append(value)
             shapes.append(shape)
             computed.append(described["kind"] == "tensor")
@@ -353,7 +359,7 @@ class WeightedOperation(Operation):
                 name="bias_unit", shape=(units,), trainable=False, initializer="ones"
             )
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """The op with its weights as they are deployed."""
         call = self._call_of(inputs)
         kernel = self.kernel * self.kernel_unit

@@ -63,7 +63,7 @@ class Recipe:
     epochs: int = 10
     steps: int | None = None
     batch: int = 32
-    rate: float = 3e-4
+    rate: float = 1e-4
     warmup: float = 0.5
     weight_decay: float = 0.0
     label_smoothing: float = 0.0

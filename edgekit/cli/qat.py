@@ -24,7 +24,7 @@ _RECIPE = (
     click.option("--epochs", type=int, help="Epochs of the training pictures.  [default: 10]"),
     click.option("--steps", type=int, help="So many steps in all, instead of epochs."),
     click.option("--batch", type=int, help="Pictures in a step.  [default: 32]"),
-    click.option("--rate", type=float, help="Peak learning rate.  [default: 0.0003]"),
+    click.option("--rate", type=float, help="Peak learning rate.  [default: 0.0001]"),
     click.option("--warmup", type=float, help="Epochs of warm-up.  [default: 0.5]"),
     click.option("--weight-decay", type=float, help="Decoupled, of kernels.  [default: 0]"),
     click.option("--label-smoothing", type=float, help="[default: 0]"),
