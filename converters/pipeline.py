@@ -149,7 +149,11 @@ def convert(
     else:
         dataset = calibration_set.find(_path(data), _path(labels_csv), source)
 
-    request = Request(source, kind, options, dataset, overrides or Overrides(), input_size, modules)
+    loading = options
+    if promised is not None:  # all there are, for the rungs; the first calibrates on a sample
+        most = max(options.samples, ladder.MOST_CALIBRATION)
+        loading = dataclasses.replace(options, samples=most)
+    request = Request(source, kind, loading, dataset, overrides or Overrides(), input_size, modules)
     read = reading.read(request, watch)
     contract = read.found.contract
     calibrated = None
@@ -314,7 +318,7 @@ def _climb(
         return ladder.climb(
             promised,
             read.model,
-            calibrated,
+            calibrated.sample(options.samples),
             _material(read, calibrated),
             judges,
             options,

@@ -34,6 +34,8 @@ from edgekit.runtime import map_on_cores
 
 #: Rows of inputs that the covariance of a layer is taken over, at least; and for each input.
 _ROWS, _ROWS_PER_INPUT = 20_000, 10
+#: Calibration images that are run, at most (each layer runs all of them).
+_PICTURES = 200
 #: The pull of w' towards w, and of q towards w', as a share of the inputs' mean variance.
 _PULL_TO_FLOAT, _PULL = 10.0, 0.03
 #: How much stronger both are where a layer has seen as few rows as it has inputs: a covariance of
@@ -121,7 +123,7 @@ class _Sums:
 
 
 def _moments(layer: Layer, prefix: Prefix, material: Material) -> _Moments:
-    pictures = material.pictures
+    pictures, _ = material.first(_PICTURES)
     share = -(-max(_ROWS, _ROWS_PER_INPUT * layer.filters().shape[1]) // len(pictures))
     gathered: list[_Sums] = []
 
