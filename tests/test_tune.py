@@ -281,7 +281,9 @@ def test_ctrl_c_prints_the_best_so_far_and_the_trial_is_done_again(
     assert run.return_value == EXIT_INTERRUPTED, run.output
     assert "1 complete, 1 cut; interrupted; the same command goes on" in run.stdout
     assert "Train it again" in run.stdout
-    further = _tuned(photos, path, trials=3)
+    # It waits behind the other candidates, so go on until all of them are done.
+    queue = Space.of(Recipe(**_QUICKER), (TINY.name,), frozenset(_QUICKER)).queue()
+    further = _tuned(photos, path, trials=len(queue))
     _, cut, *others = further.trials
     assert cut.state == "cut"
     redone = [t for t in others if t.name == cut.name]

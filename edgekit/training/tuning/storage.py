@@ -202,7 +202,7 @@ def recover(study: Study, wait: Callable[[float], bool]) -> None:
 
 
 def requeue(study: Study, trial: FrozenTrial) -> None:
-    """Tries the same again, as the next trial."""
+    """Tries the same again, once what waits already is done."""
     study.add_trial(
         optuna.create_trial(
             state=TrialState.WAITING,
