@@ -70,6 +70,7 @@ def write(conversion: Conversion, model: bytes, recipe: Any) -> bytes:
         if quality is not None
         else None,
         "promise": conversion.climb.to_dict() if conversion.climb is not None else None,
+        "parity": dataclasses.asdict(conversion.parity) if conversion.parity is not None else None,
         "seconds": {name: round(seconds, 3) for name, seconds in conversion.seconds.items()},
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": f"{platform.system()} {platform.machine()}",

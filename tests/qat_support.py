@@ -13,7 +13,7 @@ from edgekit import images
 from edgekit.contract import Contract
 from edgekit.converters import calibrate, lowering, procedural, quantize, reading, tflite_source
 from edgekit.converters.options import Options
-from edgekit.converters.qat import parity, room
+from edgekit.converters.qat import parity
 from edgekit.converters.ranges import Ranges
 from edgekit.converters.rungs import draft
 from edgekit.converters.rungs.draft import Material
@@ -33,7 +33,7 @@ class Quantized:
         ranges: Of its activations.
         contract: How pictures become its input.
         pictures: uint8[N, h, w, 3] to judge by.
-        unroomy: The float graph as it was before biases were given room.
+        base: The float graph as it was before it was prepared for rounding.
     """
 
     model: bytes
@@ -41,7 +41,7 @@ class Quantized:
     ranges: Ranges
     contract: Contract
     pictures: images.Picture
-    unroomy: bytes
+    base: bytes
 
     @property
     def inputs(self) -> np.ndarray:
@@ -87,10 +87,9 @@ def quantized(path: Path, photos: Path | None = None) -> Quantized:
     calibrated = calibrate.calibrate(model, first, how)
     begun = draft.plain(
         model, calibrated, Material(first, calibrated.scores, how, str(path)), Options()
-    )
-    roomy = room.for_biases(begun.model, begun.quantized(how), str(path))
-    int8 = to_int8(roomy, begun.ranges, how)
-    return Quantized(roomy, int8, begun.ranges, how, pictures[_CALIBRATION:], begun.model)
+    ).roomy()
+    int8 = to_int8(begun.model, begun.ranges, how)
+    return Quantized(begun.model, int8, begun.ranges, how, pictures[_CALIBRATION:], begun.base)
 
 
 def to_int8(model: bytes, ranges: Ranges, how: Contract) -> bytes:

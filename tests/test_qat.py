@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 import zipfile
@@ -20,7 +21,7 @@ from training_support import write_photos
 import edgekit
 from edgekit import tflite
 from edgekit.converters import reading
-from edgekit.errors import NotMetError, UnreadableError, UsageError
+from edgekit.errors import EXIT_INTERRUPTED, NotMetError, UnreadableError, UsageError
 from edgekit.training import keras_file
 from edgekit.training.feeding import NONE
 from edgekit.training.hooks import Hooks
@@ -241,7 +242,7 @@ def test_a_dead_channel_keeps_its_bias(keras3: Any, tmp_path: Path) -> None:
     def error(int8: bytes) -> float:
         return float(np.median(np.abs(support.answers(int8, of) - wanted)) / of.step)
 
-    assert error(support.to_int8(of.unroomy, of.ranges, of.contract)) > 10
+    assert error(support.to_int8(of.base, of.ranges, of.contract)) > 10
     assert error(of.int8) < 1.5
     assert support.compare(twin.build(of.model, of.int8, of.contract, "m"), of).is_met
 
@@ -396,6 +397,44 @@ def test_resumes_as_if_nothing_had_happened(fragile: Path, photos: Path, tmp_pat
     for mine, its in zip(one.weights, other.weights, strict=True):
         assert np.allclose(mine, its, atol=1e-4), mine.path
     assert not (tmp_path / "q.training").exists()
+
+
+@pytest.mark.slow
+def test_killed_then_interrupted_then_resumed_in_processes_of_their_own(
+    fragile: Path, photos: Path, tmp_path: Path
+) -> None:
+    output, settings = tmp_path / "q.keras", {**SHORT, "epochs": 12}
+    whole = edgekit.qat(fragile, photos, tmp_path / "whole.keras", **settings)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "edgekit", "qat", fragile, "--data", photos, *options]
+
+    def run_until(line: str, sent: signal.Signals | None, *more: str) -> int:
+        with subprocess.Popen(
+            [*command, "-o", output, *more], stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            for written in process.stderr:
+                if sent is not None and written.startswith(line):
+                    process.send_signal(sent)
+        return process.returncode
+
+    assert run_until("epoch   1", signal.SIGKILL) == -signal.SIGKILL
+    assert not output.exists() and not keras_file.folder_beside(output).exists()
+    assert run_until("epoch   4", signal.SIGINT, "--resume") == EXIT_INTERRUPTED
+    assert output.is_file(), "the best so far"
+    assert run_until("", None, "--resume") == 0
+    told = json.loads((keras_file.folder_beside(output) / "metrics.json").read_text())
+    assert [row["loss"] for row in told["history"]] == pytest.approx(
+        [row.loss for row in whole.history], rel=1e-3
+    )
+
+
+@pytest.mark.slow
+def test_a_time_budget_ends_it(fragile: Path, photos: Path, tmp_path: Path) -> None:
+    settings = {**SHORT, "epochs": 10_000}
+    result = edgekit.qat(fragile, photos, tmp_path / "q.keras", job={"budget": 15.0}, **settings)
+    assert 0 < len(result.history) < 10_000
+    assert "time budget" in str(result)
 
 
 def test_the_start_is_kept_where_no_epoch_is_better(

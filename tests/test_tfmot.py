@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import COLOURS, colour_picture, randomize
+from click.testing import CliRunner
+from conftest import COLOURS, colour_picture, randomize, write_picture
 
 from edgekit import tflite
+from edgekit.cli.qat import command as qat_command
 from edgekit.contract import NORMALIZATIONS, Contract
 from edgekit.converters import convert, make_options, sources, tfmot
 from edgekit.converters.export import Export, LearnedRanges
@@ -387,6 +389,38 @@ def test_a_nested_model_is_trained_to_int8(colour_classifier: Path) -> None:
     assert "RELU" not in {op.name for op in graph.operators}
     for name in ("stem", "first", "second", "head", "logits"):
         assert any(f"quant_{name}/" in tensor.name for tensor in graph.tensors), name
+
+
+@pytest.mark.slow
+def test_the_command_trains_photos_to_an_int8_file(colour_classifier: Path, tmp_path: Path) -> None:
+    photos, output = tmp_path / "photos", tmp_path / "q.tflite"
+    data = _colours(12, 3)
+    for number, (picture, label) in enumerate(zip(data.pictures, data.labels, strict=True)):
+        path = photos / COLOURS[label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, picture)
+    common = [str(colour_classifier), "--data", str(photos), "--engine", "tfmot", "-o"]
+
+    named = CliRunner().invoke(qat_command, [*common, "q.keras"], standalone_mode=False)
+    assert isinstance(named.exception, UsageError)
+    assert "-o q.tflite" in str(named.exception.hint)
+    for option in ("--resume", "--steps=5", "--learned-ranges", "--time-budget=5m"):
+        refused = CliRunner().invoke(qat_command, [*common, str(output), option])
+        assert isinstance(refused.exception, UsageError)
+        assert option.split("=")[0] in str(refused.exception)
+    assert not output.exists()
+
+    run = CliRunner().invoke(
+        qat_command,
+        [*common, str(output), "--epochs=2", "--batch=8", "--json"],
+        standalone_mode=False,
+    )
+    assert run.return_value == 0, run.exception
+    document = json.loads(run.stdout)
+    assert document["engine"] == "tfmot"
+    assert len(document["history"]) == 2
+    assert document["int8_val_accuracy"] >= 0.8
+    assert tflite.read_contract(output.read_bytes(), "q").labels == COLOURS
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from edgekit.converters.qat.recipe import Recipe
 from edgekit.converters.rungs.draft import Draft, Progress, Skipped
 from edgekit.datasets import Splits
 from edgekit.errors import NotMetError, UsageError
+from edgekit.training import heap
 from edgekit.training.hooks import Hooks
 
 
@@ -36,6 +37,7 @@ def trainer(
     """
 
     def train(draft: Draft, progress: Progress) -> Draft:
+        heap.keep_freed_memory()
         with quiet.native_stderr():  # importing TensorFlow logs a page
             from edgekit.converters.qat import training
         hooks = Hooks(progress=lambda stage, done, total: progress(done, total), say=say)

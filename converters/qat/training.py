@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from edgekit.contract import Contract
-from edgekit.converters.qat import export, room, twin
+from edgekit.converters.qat import export, twin
 from edgekit.converters.qat.distilling import Distiller
 from edgekit.converters.qat.layers import Operation, RealValues
 from edgekit.converters.qat.recipe import Recipe
@@ -139,7 +139,9 @@ class Session:
         self._pictures = open_pictures(splits, task.contract)
         self._truth = labels_of(splits.val)
         self._hooks.progress("preparing", 0, 0)
-        self._start, quantized = _with_room(task)
+        self._start = task.draft.roomy()
+        quantized = self._start.quantized(task.contract)
+        twin.require_trainable(self._start.model, quantized, task.where)
         self._student = twin.build(
             self._start.model,
             quantized,
@@ -225,6 +227,7 @@ class Session:
             kept = best.epoch
             draft = replace(draft, model=exported.model, ranges=exported.ranges)
         # What the kept model rounds to is read from the int8 file again.
+        draft = draft.roomy()
         quantized = draft.quantized(task.contract)
         self.model = twin.build(draft.model, quantized, task.contract, task.where)
         scores = self._scores(logits_of(self.model, task.where))
@@ -294,18 +297,6 @@ def _source(tensor: Any) -> Any:
     """What the layer of a Keras tensor was called with."""
     layer, node, _ = tensor._keras_history
     return layer._inbound_nodes[node].input_tensors[0]
-
-
-def _with_room(task: Task) -> tuple[Draft, bytes]:
-    """The draft to begin with, every bias of which fits, and the int8 file of it."""
-    draft, where = task.draft, task.where
-    quantized = draft.quantized(task.contract)
-    twin.require_trainable(draft.model, quantized, where)
-    model = room.for_biases(draft.model, quantized, where)
-    if model is draft.model:
-        return draft, quantized
-    roomy = replace(draft, model=model)
-    return roomy, roomy.quantized(task.contract)
 
 
 class _Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -9,7 +10,14 @@ import numpy as np
 
 from edgekit import images, tflite
 from edgekit.contract import Contract
-from edgekit.converters import bias_correction, calibrate, flatbuffer, quantize, tflite_source
+from edgekit.converters import (
+    bias_correction,
+    bias_room,
+    calibrate,
+    flatbuffer,
+    quantize,
+    tflite_source,
+)
 from edgekit.converters.calibrate import Calibration
 from edgekit.converters.options import Options
 from edgekit.converters.ranges import (
@@ -47,9 +55,16 @@ class Draft:
     options: Options
     higher: frozenset[str] = frozenset()
 
+    def roomy(self) -> Draft:
+        """The same, with weights that leave room for every bias in int32 (`bias_room`)."""
+        if self.options.quantization != "int8" or not self.options.per_channel:
+            return self  # int16x8 has biases of 64 bits
+        model = bias_room.for_biases(self.model, self.ranges, "draft")
+        return self if model is self.model else dataclasses.replace(self, model=model)
+
     def quantized(self, contract: Contract) -> bytes:
-        """The quantized .tflite file, with one signature."""
-        model = self.model
+        """The quantized .tflite file of the roomy draft, with one signature."""
+        model = self.roomy().model
         if self.higher and self.options.mixed == "float":
             model = _unprepared(model, self.base, self.higher)
         name = tflite_source.end_names(tflite.read(model, "draft"))[0]

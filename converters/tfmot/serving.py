@@ -21,10 +21,12 @@ from edgekit.converters import exporter
 from edgekit.converters.exporter import send
 from edgekit.converters.tfmot.recipe import Recipe
 from edgekit.errors import NotMetError, UsageError
+from edgekit.training import heap
 
 
 def main() -> int:
     """Serves one request."""
+    heap.keep_freed_memory()
     return exporter.main(_serve)
 
 

@@ -13,10 +13,10 @@ import click
 from edgekit.cli.options import contract_options, force_option, json_option
 from edgekit.cli.progress import ProgressBars
 from edgekit.cli.values import DURATION
-from edgekit.errors import EXIT_INTERRUPTED
+from edgekit.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
-    from edgekit.converters.qat.recipe import Recipe
+    from edgekit.training.hooks import Hooks
     from edgekit.types import EpochRow
 
 #: Options that are fields of the recipe, whose defaults live there: those not given stay there.
@@ -64,6 +64,7 @@ Examples:
   edgekit qat m.keras --data photos/ --time-budget 10m -o q.keras
   edgekit qat m.keras --data photos/ --learned-ranges --epochs 20 -o q.keras
   edgekit qat m.keras --data photos/ -o q.keras --resume
+  edgekit qat m.keras --data photos/ --engine tfmot -o q.tflite
 
 \b
 PHOTOS has a folder for each class of the model, or train/, val/ and perhaps test/ with
@@ -84,7 +85,18 @@ installed; 130 interrupted (likewise).
     help="Labelled photos to train on and to judge by.",
 )
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The .keras to write."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The .keras to write; with --engine tfmot, the .tflite.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["keras", "tfmot"]),
+    default="keras",
+    show_default=True,
+    help="edgekit's own, or tensorflow-model-optimization, to compare with.",
 )
 @click.option(
     "--labels-csv", type=click.Path(path_type=Path), metavar="CSV", help="path,label[,split]"
@@ -102,27 +114,29 @@ installed; 130 interrupted (likewise).
 @click.option("--resume", is_flag=True, help="Go on with a training that was stopped.")
 @force_option
 @json_option
-def command(as_json: bool, time_budget: float | None, **values: Any) -> int:
+def command(as_json: bool, engine: str, **values: Any) -> int:
     """Train MODEL (.keras, .h5, SavedModel folder, float .tflite) to be as good in int8.
 
     What is trained is the graph that is deployed: batch norm is folded, weights and activations are
     rounded as the int8 file rounds them, and the float model's answers are learned from. The best
     epoch is kept. edgekit convert --int8 of what is written needs no data.
+
+    --engine tfmot trains a Keras model with tensorflow-model-optimization and writes the int8 file;
+    it takes fewer models, and of the options on learning --epochs, --batch, --rate, --warmup,
+    --weight-decay, --label-smoothing and --seed.
     """
+    return _with_tfmot(as_json, values) if engine == "tfmot" else _with_keras(as_json, values)
+
+
+def _with_keras(as_json: bool, values: dict[str, Any]) -> int:
     from edgekit.converters.qat.job import Job, quantization_aware_train
-    from edgekit.training.hooks import Hooks
+    from edgekit.converters.qat.recipe import Recipe
 
-    recipe = _recipe_from(values)
-    job = Job(budget=time_budget, **values)
+    recipe = Recipe(**_given(values))
+    job = Job(budget=values.pop("time_budget"), **values)
     with ProgressBars(quiet=as_json) as bars:
-
-        def on_epoch(row: EpochRow) -> None:
-            bars.say(_line(row))
-
         try:
-            result = quantization_aware_train(
-                job, recipe, Hooks(progress=bars, on_epoch=on_epoch, say=bars.say)
-            )
+            result = quantization_aware_train(job, recipe, _hooks(bars))
         except KeyboardInterrupt:
             bars.say("\nInterrupted, and nothing was written; --resume goes on.")
             return EXIT_INTERRUPTED
@@ -146,17 +160,43 @@ def command(as_json: bool, time_budget: float | None, **values: Any) -> int:
     return 0
 
 
-def _recipe_from(values: dict[str, Any]) -> Recipe:
-    """The recipe of the options that were given; takes them out of `values`."""
+def _with_tfmot(as_json: bool, values: dict[str, Any]) -> int:
+    from edgekit.converters.tfmot.job import Job, train_files
+    from edgekit.converters.tfmot.recipe import Recipe
+
+    given = _given(values)
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    refused = [name for name in given if name not in known]
+    refused += ["time_budget"] if values.pop("time_budget") is not None else []
+    refused += ["resume"] if values.pop("resume") else []
+    if refused:
+        raise UsageError(
+            f"--{refused[0].replace('_', '-')} is none of --engine tfmot's options",
+            "Leave it out, or train with edgekit's own engine.",
+        )
+    with ProgressBars(quiet=as_json) as bars:
+        trained = train_files(Job(**values), Recipe(**given), _hooks(bars))
+    click.echo(json.dumps(trained.to_dict(), indent=2) if as_json else str(trained))
+    return 0
+
+
+def _hooks(bars: ProgressBars) -> Hooks:
+    from edgekit.training.hooks import Hooks
+
+    return Hooks(progress=bars, on_epoch=lambda row: bars.say(_line(row)), say=bars.say)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The options on learning that were given; takes all of them out of `values`."""
     from edgekit.converters.qat.recipe import Recipe
     from edgekit.training.feeding import Augmentation
 
     names = [field.name for field in dataclasses.fields(Recipe)]
-    given = {name: values.pop(name) for name in names if name in values}
-    given = {name: value for name, value in given.items() if value is not None}
+    taken = {name: values.pop(name) for name in names if name in values}
+    given = {name: value for name, value in taken.items() if value is not None}
     if "augmentation" in given:
         given["augmentation"] = Augmentation.parse(given["augmentation"])
-    return Recipe(**given)
+    return given
 
 
 def _line(row: EpochRow) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,7 +16,7 @@ import numpy as np
 
 from edgekit.contract import Contract
 from edgekit.datasets import Example, Splits
-from edgekit.errors import RuntimeFailure, UsageError
+from edgekit.errors import RuntimeFailure
 from edgekit.evaluation import metrics
 from edgekit.training import checkpoint, classifier, features, freezing, memory
 from edgekit.training.checkpoint import Checkpoint, State
@@ -31,8 +30,6 @@ from edgekit.training.recipe import Recipe
 from edgekit.training.sources import FeatureSource, PictureSource, class_weights, labels_of
 from edgekit.training.zoo.assembly import Assembled
 
-#: What a request names by its digest.
-DATA, WEIGHTS = "the pictures or their labels", "the weights"
 EXTRACTION, FINE_TUNING = "feature extraction", "fine-tuning"
 #: What the frozen part makes of the validation set is kept in memory up to so many bytes.
 _KEPT_BYTES = 2**30
@@ -325,27 +322,6 @@ class Fit:
 def new_state(request: dict[str, Any]) -> State:
     """The state of a training that has not begun."""
     return State(request)
-
-
-def require_same(request: dict[str, Any], state: State, folder: Path) -> None:
-    """Checks that a training may go on from a state.
-
-    Raises:
-        UsageError: It was asked for something else; the differences are named.
-    """
-    differences = [
-        f"{name} differ"
-        if name in (DATA, WEIGHTS)
-        else f"{name.replace('_', '-')} was {state.request.get(name)}, is {request.get(name)}"
-        for name in sorted({*request, *state.request})
-        if request.get(name) != state.request.get(name)
-    ]
-    if differences:
-        raise UsageError(
-            f"{folder}: the training kept there was started with other settings: "
-            f"{'; '.join(differences)}",
-            "Give the same settings with --resume, or start anew with --force.",
-        )
 
 
 def _output_bytes(model: keras.Model) -> float:

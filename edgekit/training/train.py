@@ -6,28 +6,23 @@ until the data is known to be sound.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgekit import datasets, quiet
-from edgekit.cpus import describe_machine
-from edgekit.datasets import Example, Splits
-from edgekit.errors import EdgekitError, MissingError, RuntimeFailure, UsageError
-from edgekit.evaluation import judging
-from edgekit.files import refuse_overwrite, sha256
-from edgekit.report.facts import CardFacts, DataFacts, ModelFacts, TrainingFacts
-from edgekit.training import cache, keras_file, output
+from edgekit.contract import Contract
+from edgekit.datasets import Splits
+from edgekit.errors import EdgekitError, RuntimeFailure, UsageError
+from edgekit.files import sha256
+from edgekit.report.facts import CardFacts, ModelFacts
+from edgekit.training import accounts, cache, heap, keras_file, output, starting
 from edgekit.training.checkpoint import Checkpoint, State
 from edgekit.training.feeding import PictureStore
 from edgekit.training.hooks import Hooks
@@ -37,14 +32,11 @@ from edgekit.training.result import Training
 from edgekit.training.zoo import Entry, entry
 from edgekit.training.zoo.weights import sources
 from edgekit.types import Accuracy, EpochRow
-from edgekit.version import __version__
 
 if TYPE_CHECKING:
     from edgekit.training.fitting import Fit, Pictures
 
 DEFAULT_MODEL = "efficientnet_lite0"
-#: Training pictures kept to calibrate on, as many as `edgekit convert` takes by default.
-_CALIBRATION = 200
 _IMAGENET_CLASSES = 1000
 _PREPARING, _JUDGING = "preparing", "judging"
 _PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python")
@@ -107,6 +99,7 @@ def train(job: Job, recipe: Recipe, hooks: Hooks | None = None) -> Training:
     peers = Peers.from_environment() if job.distribute == "multiworker" else None
     require_equal_shares(1 if peers is None else len(peers.addresses), recipe.batch)
     weights = _weights_file(chosen, job.weights)
+    heap.keep_freed_memory()
     with quiet.native_stderr():  # importing TensorFlow logs a page
         import tensorflow as tf
 
@@ -122,7 +115,7 @@ def train(job: Job, recipe: Recipe, hooks: Hooks | None = None) -> Training:
     going_on = job.resume and keeper.exists()
     if going_on:
         state, _ = keeper.load()
-        fitting.require_same(request, state, keeper.folder)
+        starting.require_same(request, state, keeper.folder)
     else:
         state = fitting.new_state(request)
     if peers is not None:
@@ -162,41 +155,14 @@ def _logged(job: Job, state: State, hooks: Hooks) -> Iterator[Hooks]:
 
 def _check(job: Job, keeper: Checkpoint) -> None:
     """All that can be said before any work is done."""
-    if job.output.suffix != ".keras":
-        raise UsageError(f"{job.output}: a model is written as .keras", "Name it with -o m.keras.")
-    for package in ("tensorflow", "matplotlib"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingError(
-                f"training needs {package}, which is not installed",
-                'Install it: pip install "edgekit[train]"',
-            )
+    starting.require_packages()
     if job.distribute == "multiworker" and job.budget is not None:
         raise UsageError(
             "a time budget can't be kept by several machines, whose clocks differ",
             "Give --epochs instead of --time-budget.",
         )
-    if job.budget is not None and job.budget <= 0:
-        raise UsageError("a time budget of 0 leaves no time", "Give such as --time-budget 10m.")
-    going_on = job.resume and keeper.exists()
-    if job.resume and not going_on and job.output.exists() and not job.force:
-        raise UsageError(
-            f"{job.output}: its training is over, there is nothing to resume",
-            "Use --force to train it anew.",
-        )
-    if keeper.exists() and not (job.resume or job.force):
-        raise UsageError(
-            f"{keeper.folder}: a training of this name was stopped there",
-            "Go on with it with --resume, or start anew with --force.",
-        )
-    refuse_overwrite(job.output, force=job.force or going_on)
-    folder = keras_file.folder_beside(job.output)
-    if folder.exists() and not (job.force or going_on):
-        raise UsageError(f"{folder}: exists already", "Use --force to replace it.")
-    if folder.exists() and not (folder / output.FILES["metrics"]).is_file():
-        raise UsageError(
-            f"{folder}: is no folder that edgekit wrote, and is not replaced",
-            "Choose another place with -o, or remove it yourself.",
-        )
+    starting.require_budget(job.budget)
+    starting.require_place(job.output, keeper, resume=job.resume, force=job.force)
 
 
 def _weights_file(chosen: Entry, weights: str | Path | None) -> Path | None:
@@ -207,13 +173,11 @@ def _weights_file(chosen: Entry, weights: str | Path | None) -> Path | None:
 
 def _request(job: Job, recipe: Recipe, splits: Splits, weights: Path | None) -> dict[str, Any]:
     """What decides the result: a training goes on only if all of it is the same."""
-    from edgekit.training import fitting
-
     readable = weights is not None and weights.is_file()  # else it is said when they are read
     return {
         "model": job.model,
-        fitting.WEIGHTS: sha256(weights) if weights is not None and readable else None,
-        fitting.DATA: splits.digest,
+        starting.WEIGHTS: sha256(weights) if weights is not None and readable else None,
+        starting.DATA: splits.digest,
         "distribute": job.distribute,
         "time_budget": job.budget,
         **recipe.to_dict(),
@@ -294,14 +258,14 @@ def _judged(job: Job, chosen: Entry, fit: Fit, hooks: Hooks, interrupted: bool) 
     contract = replace(fit.contract, labels=splits.classes)
     hooks.progress("judging", 0, 0)
     began = time.monotonic()
-    guesses = judging.guesses(fit.logits(splits.val, store), _truth(splits.val))
-    results = {"val": judging.accuracy(guesses)}
-    if splits.test:
-        test_store = PictureStore(None, splits.test, contract)
-        results["test"] = judging.judge(fit.logits(splits.test, test_store), _truth(splits.test))
+    guesses, results = accounts.results(fit.logits, splits, store, contract)
     fit.state.stages[_JUDGING] = time.monotonic() - began
-    facts = _facts(job, chosen, fit, results, contract.to_dict())
-    metrics = _metrics(job, fit, results, splits)
+    facts = _facts(job, chosen, fit, results, contract)
+    metrics = {
+        "schema": "edgekit.metrics/1",
+        "model": job.model,
+        **accounts.metrics(facts, splits, fit.state, fit.recipe.to_dict()),
+    }
     if fit.cluster.is_chief:
         hooks.progress("writing", 0, 0)
         output.write(
@@ -315,7 +279,7 @@ def _judged(job: Job, chosen: Entry, fit: Fit, hooks: Hooks, interrupted: bool) 
                 guesses,
                 tuple(example.path.name for example in splits.val),
                 lambda positions: np.stack([store.fitted(int(i)) for i in positions]),
-                _calibration(fit),
+                accounts.calibration_pictures(fit.pictures.train),
             ),
         )
     return Training(
@@ -328,101 +292,27 @@ def _judged(job: Job, chosen: Entry, fit: Fit, hooks: Hooks, interrupted: bool) 
     )
 
 
-def _truth(examples: tuple[Example, ...]) -> Any:
-    return np.array([example.label for example in examples], np.int64)
-
-
-def _calibration(fit: Fit) -> tuple[tuple[int, Any], ...]:
-    """Training pictures as the model takes them, evenly over classes."""
-    examples, store = fit.pictures.splits.train, fit.pictures.train
-    samples = [datasets.Sample(e.path, index=e.label) for e in examples]
-    position = {example.path: i for i, example in enumerate(examples)}
-    chosen = datasets.select(samples, _CALIBRATION)
-    return tuple((examples[position[s.path]].label, store.fitted(position[s.path])) for s in chosen)
-
-
 def _facts(
-    job: Job,
-    chosen: Entry,
-    fit: Fit,
-    results: Mapping[str, Accuracy],
-    preprocessing: Mapping[str, Any],
+    job: Job, chosen: Entry, fit: Fit, results: Mapping[str, Accuracy], contract: Contract
 ) -> CardFacts:
-    splits, state = fit.pictures.splits, fit.state
-    counts = splits.counts()
-    pictures = {
-        name: tuple(counts[label][i] for label in splits.classes)
-        for i, name in enumerate(("train", "val", "test"))
-        if any(count[i] for count in counts.values())
-    }
-    folder = keras_file.folder_beside(job.output)
-    return CardFacts(
-        model=ModelFacts(
-            path=str(job.output),
-            architecture=chosen.name,
-            paper=chosen.paper,
-            weights=_weights_in_words(chosen, job.weights),
-            licence=chosen.licence,
-            parameters=sum(int(np.prod(w.shape)) for w in fit.model.trainable_weights),
-        ),
-        data=DataFacts(
-            root=str(job.data),
-            labels=splits.classes,
-            pictures=pictures,
-            split_by=splits.source,
-            digest=splits.digest,
-            broken=tuple((str(path), reason) for path, reason in splits.broken),
-            warnings=splits.warnings,
-        ),
-        training=TrainingFacts(
-            command=command_line(job, fit.recipe),
-            changed=fit.recipe.changed(),
-            history=tuple(state.history),
-            kept=state.best,
-            stopped=state.stopped,
-            seconds=dict(state.stages),
-            warnings=tuple(state.warnings),
-        ),
-        preprocessing=preprocessing,
-        results=results,
-        files=output.FILES,
-        written=(str(job.output), f"{folder}{os.sep}"),
-        versions={"edgekit": __version__}
-        | {name: importlib.metadata.version(name) for name in _PACKAGES},
-        machine=describe_machine(),
-        date=date.today().isoformat(),
+    state, recipe = fit.state, fit.recipe
+    model = ModelFacts(
+        path=str(job.output),
+        architecture=chosen.name,
+        paper=chosen.paper,
+        weights=_weights_in_words(chosen, job.weights),
+        licence=chosen.licence,
+        parameters=sum(int(np.prod(w.shape)) for w in fit.model.trainable_weights),
     )
+    how = accounts.training_facts(state, command_line(job, recipe), recipe.changed(), state.best)
+    splits = fit.pictures.splits
+    return accounts.facts(job.output, model, job.data, splits, how, results, contract, _PACKAGES)
 
 
 def _weights_in_words(chosen: Entry, weights: str | Path | None) -> str:
     if weights is None:
         return "random"
     return f"ImageNet, from {chosen.weights}" if weights == "imagenet" else f"from {weights}"
-
-
-def _metrics(job: Job, fit: Fit, results: Mapping[str, Accuracy], splits: Splits) -> dict[str, Any]:
-    state = fit.state
-    return {
-        "schema": "edgekit.metrics/1",
-        "model": job.model,
-        "results": {name: found.to_dict(splits.classes) for name, found in results.items()},
-        "history": [vars(row) for row in state.history],
-        "kept": state.best,
-        "stopped": state.stopped,
-        "seconds": state.stages,
-        "recipe": fit.recipe.to_dict(),
-        "command": command_line(job, fit.recipe),
-        "data": {
-            "root": str(job.data),
-            "classes": list(splits.classes),
-            "counts": splits.counts(),
-            "split": splits.source,
-            "digest": splits.digest,
-            "broken": [[str(path), reason] for path, reason in splits.broken],
-            "warnings": list(splits.warnings),
-        },
-        "warnings": list(state.warnings),
-    }
 
 
 def command_line(job: Job, recipe: Recipe) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit import datasets, quiet
 from edgekit.datasets import Splits
 from edgekit.errors import MissingError, UsageError
+from edgekit.training import heap
 from edgekit.training.hooks import Hooks
 from edgekit.training.recipe import Recipe
 from edgekit.training.train import DEFAULT_MODEL, Job
@@ -105,6 +106,7 @@ def tune(
         seed=recipe.seed,
         progress=lambda done, total: hooks.progress("checking pictures", done, total),
     )
+    heap.keep_freed_memory()
     with quiet.native_stderr():  # importing TensorFlow logs a page
         from edgekit.training.tuning.running import Search
         from edgekit.training.tuning.trials import Trainer

@@ -11,37 +11,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgekit import tflite
 from edgekit.converters import weighted
+from edgekit.converters.ranges import Ranges
 from edgekit.converters.rewriting import Graph
 
 #: Of the 31 bits of an int32 a bias may take 30; the rest is for what is added to it.
 _LARGEST = 2.0**30
-_STEPS = 127
+_WEIGHT_STEPS, _STEPS = 127, 255
 
 
-def for_biases(model: bytes, quantized: bytes, where: str) -> bytes:
+def for_biases(model: bytes, ranges: Ranges, where: str) -> bytes:
     """The float model, with larger weights where a bias would be cut off.
 
     Args:
-        model: A float32 .tflite file, batch 1.
-        quantized: The int8 file that was made of it.
+        model: A float32 .tflite file, batch 1, whose weights will have a scale for each channel.
+        ranges: The range of each activation. Quantization never makes a scale smaller than its
+            range says: what it ties together gets the widest.
         where: The file it came from, for errors.
 
     Returns:
         The same bytes where every bias fits.
     """
-    graph, int8 = Graph(model, where), tflite.read(quantized, where).main
-    scales = {
-        int8.tensors[op.outputs[0]].name: int8.tensors[op.inputs[0]].scale for op in int8.operators
-    }
+    graph = Graph(model, where)
     changed = False
     for layer in list(weighted.layers(graph)):
-        scale = scales.get(graph.name(layer.op.output))
-        if scale is None:
+        low, high = ranges.get(graph.name(layer.source), (0.0, 0.0))
+        scale = (max(high, 0.0) - min(low, 0.0)) / _STEPS
+        if scale == 0:
             continue
         filters = layer.filters()
-        needed = _STEPS * np.abs(layer.bias) / (scale * _LARGEST)
+        needed = _WEIGHT_STEPS * np.abs(layer.bias) / (scale * _LARGEST)
         short = np.flatnonzero(np.abs(filters).max(axis=1) < needed)
         for channel in short:
             place = np.abs(filters[channel]).argmax()
