@@ -231,9 +231,9 @@ def _judged(
         keras_file.folder_beside(job.output),
         facts,
         metrics,
-        tuned.float_val_accuracy,
-        tuned.before,
         interrupted,
+        float_accuracy=tuned.float_val_accuracy,
+        before=tuned.before,
     )
 
 

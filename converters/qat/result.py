@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from edgekit.report import words
-from edgekit.report.facts import CardFacts
 from edgekit.report.table import table
-from edgekit.types import Accuracy, EpochRow
+from edgekit.training.result import Training
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Result(Training):
     """A quantization-aware training that is over; prints as its summary.
 
     Attributes:
-        output: The `.keras` file.
-        folder: The folder beside it, `q.edgekit/`.
-        facts: All that is known of it.
-        metrics: What `metrics.json` in the folder holds.
         float_accuracy: Of the float model on the validation set, 0..1.
-        before: Of its int8 form before this training.
-        interrupted: Whether Ctrl-C ended it: the best so far was kept, and `resume` goes on.
+        before: Of its int8 form before this training. `accuracy` is that of the int8 form now.
     """
 
-    output: Path
-    folder: Path
-    facts: CardFacts
-    metrics: dict[str, Any]
     float_accuracy: float
     before: float
-    interrupted: bool = False
-
-    @property
-    def accuracy(self) -> Accuracy:
-        """Of the int8 model on the validation set."""
-        return self.facts.results["val"]
-
-    @property
-    def history(self) -> tuple[EpochRow, ...]:
-        """The epochs, in the order they ran."""
-        return self.facts.training.history
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What should be known of data and training."""
-        return (*self.facts.data.warnings, *self.facts.training.warnings)
 
     def __str__(self) -> str:
         facts, training = self.facts, self.facts.training
