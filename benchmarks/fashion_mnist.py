@@ -217,7 +217,7 @@ def train_float(subject: Subject, data: Data, path: Path) -> None:
         NORMALIZATIONS[subject.normalization]
     )
     pictures, labels = data.train
-    inputs = images.to_input(pictures, contract, np.float32)
+    inputs = images.to_input(pictures, contract, np.float32).astype(np.float32)
     model = subject.build(len(CLASSES))
     if subject.pretrained:
         first = subject.build(len(CLASSES) // 2)
