@@ -236,7 +236,8 @@ def test_a_dead_channel_keeps_its_bias(keras3: Any, tmp_path: Path) -> None:
     kernel[..., 5] *= 1e-12
     bias[5] = 2.0
     model.get_layer("conv").set_weights([kernel, bias])
-    of = support.quantized(support.write(model, tmp_path / "m.keras"))
+    path = support.write(model, tmp_path / "m.keras")
+    of = support.quantized(path)
     wanted = support.answers(of.model, of)
 
     def error(int8: bytes) -> float:
@@ -244,6 +245,8 @@ def test_a_dead_channel_keeps_its_bias(keras3: Any, tmp_path: Path) -> None:
 
     assert error(support.to_int8(of.base, of.ranges, of.contract)) > 10
     assert error(of.int8) < 1.5
+    converted = edgekit.convert(path, tmp_path / "m.tflite").output.read_bytes()
+    assert error(converted) < 4, "a plain conversion, in its own ranges"
     assert support.compare(twin.build(of.model, of.int8, of.contract, "m"), of).is_met
 
 
