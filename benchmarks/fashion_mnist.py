@@ -241,7 +241,7 @@ def _fit(model: Any, inputs: npt.NDArray[np.float32], labels: Labels, epochs: in
     model.compile(
         keras.optimizers.AdamW(rate, weight_decay=0.02),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ["accuracy"],
+        metrics=["accuracy"],
     )
     model.fit(inputs, labels, BATCH, epochs, verbose=2)
 

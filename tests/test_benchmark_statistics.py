@@ -102,6 +102,16 @@ def test_interval_of_five_rounds_is_their_range() -> None:
     assert summary.half_width == pytest.approx((high - low) / 24)
 
 
+@pytest.mark.parametrize("slow", [(4, 5, 6), (14, 15, 16)])
+def test_interval_holds_its_median_where_the_clock_ticks_coarsely(slow: tuple[int, ...]) -> None:
+    """Two ticks are all that a model of 4 us shows, in each of many rounds."""
+    shares = [slow[i % len(slow)] for i in range(60)]
+    cell = make_cell([make_round([4000] * (20 - n) + [4040] * n) for n in shares])
+    summary = summarize(cell)
+    low, high = summary.interval_ms or (math.nan, math.nan)
+    assert low <= summary.p50_ms <= high
+
+
 def test_one_long_round_is_cut_into_batches() -> None:
     """Correlated samples: the interval is far wider than that of as many independent ones."""
     dice = np.random.default_rng(2)

@@ -97,10 +97,11 @@ class Summary:
 def summarize(cell: Cell) -> Summary:
     """The summary of a cell that has at least one round; the same samples give the same one."""
     samples = cell.samples_ns
+    median = float(np.median(samples))
     clusters, basis = clusters_of(cell)
     return Summary(
-        p50_ms=float(np.median(samples)) / _NS_PER_MS,
-        interval_ms=_median_interval(clusters),
+        p50_ms=median / _NS_PER_MS,
+        interval_ms=_median_interval(clusters, median),
         basis=basis,
         p90_ms=_percentile(samples, 90),
         p99_ms=_percentile(samples, 99),
@@ -131,12 +132,14 @@ def batches(samples: Nanoseconds, count: int) -> list[Integers]:
     return list(np.array_split(samples, min(count, samples.size)))
 
 
-def _median_interval(clusters: Sequence[Integers]) -> tuple[float, float] | None:
+def _median_interval(clusters: Sequence[Integers], median: float) -> tuple[float, float] | None:
     if len(clusters) < MIN_CLUSTERS:
         return None
     resampled = resampled_medians(clusters, draw_weights(len(clusters), _SEED))
     low, high = interval(resampled, len(clusters))
-    return low / _NS_PER_MS, high / _NS_PER_MS
+    # Where the clock's ticks are coarse for the model, many samples are equal; the resampled
+    # medians lie between two ticks then, all of them perhaps on one side of the median itself.
+    return min(low, median) / _NS_PER_MS, max(high, median) / _NS_PER_MS
 
 
 def _percentile(samples: Nanoseconds, percent: int) -> float | None:
