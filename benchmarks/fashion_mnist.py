@@ -47,6 +47,7 @@ from edgekit.cpus import describe_machine
 from edgekit.evaluation.paired import Paired, limits
 from edgekit.evaluation.run import run_all
 from edgekit.training import keras_file, zoo
+from edgekit.training.heap import keep_freed_memory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "fashion_mnist.json"
 CLASSES = (
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--no-steps", action="store_true", help="leave out the times of steps")
     asked = parser.parse_args()
 
+    keep_freed_memory()  # as training with edgekit does
     asked.work.mkdir(parents=True, exist_ok=True)
     data = prepare(asked.folder, asked.work / "photos")
     for name in asked.only:
