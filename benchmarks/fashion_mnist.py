@@ -1,7 +1,7 @@
 """What int8 costs on Fashion-MNIST, and what each rung and each way of training bring back.
 
     python benchmarks/fashion_mnist.py FOLDER --work work/
-    python benchmarks/fashion_mnist.py FOLDER --work work/ --only mobilenet_v2
+    python benchmarks/fashion_mnist.py FOLDER --work work/ --only mobilenet_v2 --steps not
 
 FOLDER holds the four .gz files of Fashion-MNIST (Debian: dataset-fashion-mnist, in
 /usr/share/datasets/fashion-mnist). The pictures become 64-pixel RGB. Each model is trained here for
@@ -100,22 +100,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="models and pictures go there")
     parser.add_argument("--only", choices=SUBJECTS, nargs="+", default=list(SUBJECTS))
-    parser.add_argument("--no-steps", action="store_true", help="leave out the times of steps")
+    parser.add_argument(
+        "--steps", choices=("too", "only", "not"), default="too", help="their times"
+    )
     asked = parser.parse_args()
 
     keep_freed_memory()  # as training with edgekit does
     asked.work.mkdir(parents=True, exist_ok=True)
     data = prepare(asked.folder, asked.work / "photos")
     for name in asked.only:
-        measured = measure(name, SUBJECTS[name], data, asked.work)
-        if name == "mobilenet_v2" and not asked.no_steps:
-            measured["step"] = step_times(asked.work / f"{name}.keras")
-        store(name, measured)
+        if asked.steps != "only":
+            store(name, measure(name, SUBJECTS[name], data, asked.work))
+        if asked.steps != "not" and name == "mobilenet_v2":
+            store(name, {"step": step_times(asked.work / f"{name}.keras")})
 
 
 def store(name: str, measured: dict[str, Any]) -> None:
-    """Writes a model's figures beside those of the others."""
-    found = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    """Writes figures of a model beside the others."""
+    models = json.loads(RESULTS.read_text("utf-8"))["models"] if RESULTS.exists() else {}
+    models[name] = models.get(name, {}) | measured
     packages = ("tensorflow", "keras", "ai-edge-litert", "litert-quantizer")
     document = {
         "what": f"Fashion-MNIST as {SIZE}-pixel RGB, {PER_CLASS:,} training pictures of each "
@@ -124,7 +127,7 @@ def store(name: str, measured: dict[str, Any]) -> None:
         "command": "python benchmarks/fashion_mnist.py FOLDER --work work/",
         "machine": describe_machine(),
         "versions": {package: importlib.metadata.version(package) for package in packages},
-        "models": {**found.get("models", {}), name: measured},
+        "models": models,
     }
     RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(name, json.dumps(measured, indent=2), flush=True)
