@@ -1,8 +1,8 @@
 """`make demo`: the main job on a real model and real photos, with the commands a user would type.
 
-Creates EfficientNet-Lite0 with ImageNet weights, converts it to int8, classifies a few photos, and
-compares size, agreement and latency of float and int8. The photos are those that scikit-image
-ships; there are few of them, and `convert` says so.
+Creates EfficientNet-Lite0 with ImageNet weights, converts it to int8, classifies a few photos,
+compares size, agreement and latency of float and int8, and replays the golden vectors. The photos
+are those that scikit-image ships; there are few of them, and `convert` says so.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> None:
     edgekit("convert", "--int8", model, "--data", photos, "-o", converted, "--force")
     edgekit("predict", converted, photos, "--top", "1")
     edgekit("evaluate", model, converted, "--data", photos)
+    edgekit("verify", converted)
 
 
 def edgekit(*arguments: object) -> None:

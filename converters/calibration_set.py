@@ -30,6 +30,7 @@ class CalibrationSet:
         kind: `photos` or `procedural`.
         warnings: What the linter found.
         digest: SHA-256 over the fitted pixels, in hexadecimal.
+        paths: The photos' files, one for each picture; none where they are procedural.
     """
 
     pictures: images.Picture
@@ -37,6 +38,7 @@ class CalibrationSet:
     kind: str
     warnings: tuple[str, ...]
     digest: str
+    paths: tuple[Path, ...] = ()
 
 
 def find(data: Path | None, labels_csv: Path | None, model: Path) -> Dataset | None:
@@ -104,7 +106,10 @@ def load(
     if dataset.labelled_by:
         source += f", chosen evenly by {dataset.labelled_by}"
     warnings = tuple(datasets.lint(loaded, contract, classes))
-    return CalibrationSet(loaded.pictures, source, "photos", warnings, _digest(loaded.pictures))
+    paths = tuple(sample.path for sample in loaded.samples)
+    return CalibrationSet(
+        loaded.pictures, source, "photos", warnings, _digest(loaded.pictures), paths
+    )
 
 
 def _check_memory(count: int, contract: Contract) -> None:

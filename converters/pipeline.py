@@ -22,6 +22,7 @@ from edgekit.converters import (
     calibrate,
     calibration_set,
     flatbuffer,
+    golden,
     ladder,
     layers,
     lowering,
@@ -42,6 +43,7 @@ from edgekit.datasets import Dataset
 from edgekit.errors import UsageError
 from edgekit.evaluation.run import run_all
 from edgekit.files import refuse_overwrite, sha256, write_all
+from edgekit.golden import vectors
 from edgekit.overrides import Overrides
 
 
@@ -56,6 +58,7 @@ class Conversion:
         framework: What read it.
         output: The .tflite file written.
         passport: The JSON file written beside it.
+        golden: The golden vectors beside it, or None.
         options: What was asked for.
         contract: The preprocessing contract, packed into the file.
         contract_source: Where the contract comes from, in words.
@@ -78,6 +81,7 @@ class Conversion:
     framework: str
     output: Path
     passport: Path
+    golden: Path | None
     options: Options
     contract: Contract
     contract_source: str
@@ -107,6 +111,7 @@ def convert(
     force: bool = False,
     observer: Observer | None = None,
     promised: Promised | None = None,
+    golden_vectors: str = "beside",
 ) -> Conversion:
     """Converts a model to TFLite and verifies what is written.
 
@@ -122,6 +127,8 @@ def convert(
         force: Replace existing files.
         observer: Called with (stage, done, total).
         promised: What the file must keep.
+        golden_vectors: Where they go, see `edgekit.converters.golden.PLACES`: a file of their own,
+            into the model's, or nowhere.
 
     Raises:
         UsageError: Something asked for doesn't fit the model.
@@ -136,7 +143,9 @@ def convert(
     options = options or Options()
     output = _output(source, output)
     passport_path = output.with_name(output.name + ".json")
-    refuse_overwrite(output, passport_path, force=force, source=source)
+    golden_path = vectors.beside(output) if golden_vectors == "beside" else None
+    written = [path for path in (output, passport_path, golden_path) if path is not None]
+    refuse_overwrite(*written, force=force, source=source)
     if options.uses_litert:
         quantize.require()
     watch = Stopwatch(observer)
@@ -192,6 +201,14 @@ def convert(
             worst = layers.worst_layers(
                 read.model, final, read.calibration.pictures, contract, options.layers
             )
+    kept: dict[Path, bytes] = {}
+    if golden_vectors != "none":
+        with watch.stage("golden vectors"):
+            made = golden.make(read, final, scores, output.name).to_zip()
+        if golden_path is None:
+            final = tflite.pack(final, contract, {vectors.EMBEDDED: made})
+        else:
+            kept[golden_path] = made
     conversion = Conversion(
         source=source,
         source_kind=kind,
@@ -199,6 +216,7 @@ def convert(
         framework=read.description.framework,
         output=output,
         passport=passport_path,
+        golden=golden_path,
         options=options,
         contract=contract,
         contract_source=read.found.source,
@@ -215,7 +233,7 @@ def convert(
         seconds=watch.seconds,
     )
     recipe = quantize.recipe(options, higher) if options.uses_litert else None
-    write_all({output: final, passport_path: passport.write(conversion, final, recipe)})
+    write_all({output: final, passport_path: passport.write(conversion, final, recipe), **kept})
     _beside(output).unlink(missing_ok=True)
     if climb is not None and not climb.kept:
         raise _not_kept(climb, output)

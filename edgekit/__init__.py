@@ -28,8 +28,9 @@ if TYPE_CHECKING:
         qat,
         train,
         tune,
+        verify,
     )
-    from edgekit.tflite import inspect
+    from edgekit.tflite.inspect import inspect
     from edgekit.training.zoo import create
 
 _VERBS = {
@@ -44,6 +45,7 @@ _VERBS = {
     "qat": "edgekit.api",
     "train": "edgekit.api",
     "tune": "edgekit.api",
+    "verify": "edgekit.api",
 }
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "qat",
     "train",
     "tune",
+    "verify",
 ]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgekit.converters import Conversion, Promised
     from edgekit.converters.qat.recipe import Settings as QatSettings
     from edgekit.converters.qat.result import Result
+    from edgekit.golden.verifying import Verification
     from edgekit.report.quantization import QuantizationReport
     from edgekit.training.hooks import Hooks
     from edgekit.training.recipe import Settings
@@ -178,6 +179,7 @@ def convert(
     force: bool = False,
     options: Mapping[str, Any] | None = None,
     promised: Promised | None = None,
+    golden_vectors: str = "beside",
     progress: StageProgress | None = None,
     **given: Unpack[Given],
 ) -> Conversion:
@@ -195,6 +197,7 @@ def convert(
         options: What else `edgekit.converters.make_options` takes, such as `{"samples": 100}`.
         promised: What the file must keep, and how far to climb for it:
             `edgekit.converters.Promised(edgekit.converters.Promise(max_drop=1.0))`.
+        golden_vectors: `beside` the file, `inside` it, or `none`.
         progress: Called with (stage, done, total).
         **given: What is known of the preprocessing; see `edgekit.overrides.Given`.
 
@@ -215,6 +218,7 @@ def convert(
         force=force,
         observer=progress,
         promised=promised,
+        golden_vectors=golden_vectors,
     )
 
 
@@ -343,6 +347,46 @@ def predict(
     many = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
     return evaluation.predict(
         open_classifier(file, overrides.parse(**given)), [Path(i) for i in many], top
+    )
+
+
+def verify(
+    model: PathLike,
+    golden: PathLike | None = None,
+    *,
+    on: str | None = None,
+    place: Mapping[str, Any] | None = None,
+    answers: PathLike | None = None,
+    tolerance: float | None = None,
+    notify: Callable[[str], None] = lambda message: None,
+) -> Verification:
+    """Replays the golden vectors of a model: `found.replay.fault` is the stage that differs.
+
+    Args:
+        model: A .tflite file.
+        golden: Its golden vectors; by default those beside it, or else those inside.
+        on: Run it there: `local`, `ssh:user@host[:port]`, `adb[:SERIAL]`; by default in this
+            process, with every stage of the preprocessing.
+        place: How to run it there: fields of `edgekit.golden.on_device.Place`, such as
+            `{"delegate": "edgetpu"}`.
+        answers: A folder that an app wrote instead.
+        tolerance: By how many steps a score may differ.
+        notify: Called with what should be known while it runs.
+
+    Raises:
+        EdgekitError: See `edgekit.golden.verifying.verify`.
+    """
+    from edgekit.golden.on_device import Place
+    from edgekit.golden.verifying import verify as run
+
+    where = Place(on or "local", **(place or {})) if on or place else None
+    return run(
+        Path(model),
+        None if golden is None else Path(golden),
+        where,
+        None if answers is None else Path(answers),
+        tolerance,
+        notify,
     )
 
 

@@ -39,6 +39,11 @@ class TensorInfo:
             return None
         return self.scale, self.zero_point
 
+    @property
+    def nbytes(self) -> int:
+        """The size of its value in bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
     def dequantize(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
         """Real values, float32 of the same shape: `(values - zero_point) * scale`."""
         if self.scale is None or self.zero_point is None:

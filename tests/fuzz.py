@@ -351,7 +351,7 @@ def _judge(
         if code and not text.startswith(("Error: ", "Usage: ")):
             return f"{verb}: exit code {code}, and no message: {text.strip()[:200]}"
         if code == 0 and verb == "convert":
-            expected |= {"out.tflite", "out.tflite.json"}
+            expected |= {"out.tflite", "out.tflite.json", "out.golden.zip"}
     found = {path.name for path in work.iterdir()}
     left = sorted(found ^ expected) + sorted(p.name for p in place.temporary.iterdir())
     return f"files left or missing: {', '.join(left)}" if left else None

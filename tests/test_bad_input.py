@@ -547,14 +547,17 @@ def test_already_quantized(shell: Shell, colour_int8: Path) -> None:
 
 def test_output_exists(shell: Shell, model: Path) -> None:
     output = shell.folder / "out.tflite"
-    for existing in (output, output.with_name("out.tflite.json")):
+    written = [
+        output.with_name(name) for name in ("out.tflite", "out.tflite.json", "out.golden.zip")
+    ]
+    for existing in written:
         existing.write_text("precious")
         shell.refuses(UsageError, "exists already", "convert", model, *_RAW)
         code, text = shell.run("convert", model, *_RAW, "--force")
         assert code == 0, text
         assert output.read_bytes()[4:8] == b"TFL3"
-        output.unlink()
-        output.with_name("out.tflite.json").unlink()
+        for path in written:
+            path.unlink()
 
 
 def test_output_that_can_not_be(shell: Shell, model: Path) -> None:
@@ -598,10 +601,10 @@ def tiny_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 @pytest.fixture
 def pages(shell: Shell, model: Path) -> int:
-    """How many pages of 4 KiB the two files of a conversion take; with one less, the last fails."""
+    """How many pages of 4 KiB the files of a conversion take; with one less, the last fails."""
     assert shell.run("convert", model, *_RAW)[0] == 0
-    files = list(shell.folder.glob("out.tflite*"))
-    assert len(files) == 2
+    files = list(shell.folder.glob("out.*"))
+    assert len(files) == 3
     count = sum(-(-file.stat().st_size // 4096) for file in files)
     for file in files:
         file.unlink()

@@ -67,6 +67,22 @@ def test_sqnr_in_decibels() -> None:
     assert metrics.sqnr(np.zeros(2, np.float32), signal) == -math.inf
 
 
+def test_mean_sqnr_counts_every_image_the_same() -> None:
+    """One picture with scores a hundred times as large hides the others in the SQNR over all."""
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(100, 10)).astype(np.float32)
+    reference[0] *= 100
+    steps = rng.normal(size=reference.shape).astype(np.float32)
+    fine_but_one, coarse = reference + 0.01 * steps, reference + 0.1 * steps
+    fine_but_one[0] += 20 * steps[0]
+    assert metrics.sqnr(reference, fine_but_one) < metrics.sqnr(reference, coarse)
+    assert metrics.mean_sqnr(reference, fine_but_one) > metrics.mean_sqnr(reference, coarse) + 15
+    same = reference[1:] * np.float32(0.9)
+    assert metrics.mean_sqnr(reference[1:], same) == pytest.approx(20, abs=0.01)
+    assert metrics.mean_sqnr(reference, reference) == math.inf
+    assert math.isfinite(metrics.mean_sqnr(np.zeros((2, 3), np.float32), steps[:2, :3]))
+
+
 def test_agreement_is_a_share() -> None:
     assert metrics.agreement(np.array([1, 2, 3, 4]), np.array([1, 2, 0, 4])) == 0.75
 

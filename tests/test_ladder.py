@@ -61,7 +61,8 @@ def test_a_promise_is_kept_by_the_first_rung_that_can(
     assert "verdict" in steps[1]  # 200 images where the first had 50
     assert steps[2]["verdict"] == KEPT
     assert steps[2]["top1"] > steps[0]["top1"] + 0.05
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.tflite", "m.tflite.json"]
+    written = ["m.golden.zip", "m.tflite", "m.tflite.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
     written = tflite.read(output.read_bytes(), "m")
     assert not verify.float_ops(written)
 

@@ -154,10 +154,12 @@ def test_defaults_written_out_for_help_are_those_of_the_recipe() -> None:
 #: room -> its floor. `edgekit/__init__.py` names rooms of all floors and imports them when used.
 _FLOORS = {
     **dict.fromkeys(("types", "errors", "version", "cpus", "limits", "quiet"), 1),
-    **dict.fromkeys(("files", "contract", "overrides", "runtime", "devices", "report"), 2),
+    **dict.fromkeys(
+        ("files", "zipped", "contract", "overrides", "runtime", "devices", "report"), 2
+    ),
     **dict.fromkeys(("images", "tflite"), 3),
     **dict.fromkeys(("datasets", "targets", "benchmark", "deploy"), 4),
-    **dict.fromkeys(("evaluation", "training", "advisor"), 5),
+    **dict.fromkeys(("evaluation", "golden", "training", "advisor"), 5),
     "converters": 6,
     **dict.fromkeys(("api", "cli"), 7),
 }

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from edgekit import tflite
+from edgekit import tflite, zipped
 from edgekit.contract import NORMALIZATIONS, Contract
 from edgekit.errors import UnreadableError, UsageError
-from edgekit.tflite import appended, schema
+from edgekit.tflite import schema
 from edgekit.tflite.flatbuffer import Reader, Schema, Writer
 from edgekit.tflite.metadata import FROM_EDGEKIT, FROM_TFLITE
 
@@ -281,6 +281,6 @@ def test_damaged_tflite_metadata_is_told(packed: bytes) -> None:
 def test_appending_to_a_file_that_ends_like_a_zip() -> None:
     """An end record inside the model must not be taken for the archive to add to."""
     inner = _zipped(b"", "inner.txt", b"inner")
-    data = appended.append(inner, {"outer.txt": b"outer"})
-    assert appended.listing(data) == (("outer.txt", 5),)
-    assert appended.member(data, "outer.txt", "m") == b"outer"
+    data = zipped.append(inner, {"outer.txt": b"outer"})
+    assert zipped.listing(data) == (("outer.txt", 5),)
+    assert zipped.member(data, "outer.txt", "m") == b"outer"

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.converters.rewriting import Array
 from edgekit.errors import UsageError
-from edgekit.evaluation.metrics import agreement, sqnr
+from edgekit.evaluation.metrics import agreement, mean_sqnr
 from edgekit.evaluation.paired import Paired, images_needed, limits, lower_limit
 
 KEPT, UNDECIDED, BROKEN = "kept", "undecided", "broken"
@@ -75,7 +75,7 @@ class Judgement:
         interval: The one-sided limits of the drop, or None without labels.
         agreement: Share with the float model's answer, 0..1.
         agreement_limit: Its one-sided lower limit.
-        sqnr_db: Of the scores, in dB.
+        sqnr_db: Of the scores, the mean over the images, in dB.
         confidence: Of the limits, 0.5..1.
         needed: How many images would show that the promise is kept if it went on like this, or
             None where more images wouldn't.
@@ -146,7 +146,7 @@ def judge(
         interval=interval,
         agreement=agreement(expected, answers),
         agreement_limit=limit,
-        sqnr_db=sqnr(float_scores, scores),
+        sqnr_db=mean_sqnr(float_scores, scores),
         confidence=confidence,
         needed=needed,
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from edgekit.converters.rewriting import Graph
 from edgekit.converters.rungs.draft import Draft, Material, Progress, Skipped
 from edgekit.converters.weighted import layers
-from edgekit.evaluation.metrics import sqnr
+from edgekit.evaluation.metrics import mean_sqnr
 from edgekit.evaluation.run import run_all
 
 #: Calibration images that sensitivity is measured on.
@@ -67,7 +67,7 @@ def _ranked(draft: Draft, material: Material, progress: Progress) -> list[frozen
 
     def quality(higher: frozenset[str]) -> float:
         made = dataclasses.replace(draft, higher=higher).quantized(material.contract)
-        return sqnr(scores, run_all(made, pictures, material.contract))
+        return mean_sqnr(scores, run_all(made, pictures, material.contract))
 
     candidates = _candidates(Graph(draft.model, material.where))
     without, worth = quality(frozenset()), {}

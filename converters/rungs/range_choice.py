@@ -4,7 +4,7 @@ Percentiles over images, the least squared error and the least divergence disagr
 few large values matter, and no rule says which is right: it depends on what the layers after make
 of them. So each is tried as a whole, and then, tensor by tensor, whether another method's range
 brings the scores nearer to the float model's. What is compared is the SQNR of the scores on
-calibration images.
+calibration images, its mean over them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgekit.converters.activations import observe
 from edgekit.converters.ranges import Ranges, percentile_ranges, without_masks
 from edgekit.converters.rungs.draft import Draft, Material, Progress
 from edgekit.converters.rungs.histograms import Histograms, range_by_entropy, range_by_error
-from edgekit.evaluation.metrics import sqnr
+from edgekit.evaluation.metrics import mean_sqnr
 from edgekit.evaluation.run import run_all
 
 #: Percentiles over the images' extremes that are tried as a whole.
@@ -35,7 +35,7 @@ def choose_ranges(draft: Draft, material: Material, progress: Progress) -> Draft
 
     def quality(ranges: Ranges) -> float:
         made = dataclasses.replace(draft, ranges=ranges).quantized(material.contract)
-        return sqnr(scores, run_all(made, pictures, material.contract))
+        return mean_sqnr(scores, run_all(made, pictures, material.contract))
 
     total, done = len(methods) + 1 + _TENSORS, 0
     best, reached = draft.ranges, quality(draft.ranges)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import re
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,18 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit import tflite
-from edgekit.benchmark import document, verdict
+from edgekit.benchmark import document, printed, verdict
 from edgekit.benchmark.kit import Kit, Tools
 from edgekit.benchmark.plan import Effort, Point, Request, interleaved
 from edgekit.devices import ConnectionLost, Device, Finished, RunInterrupted, open_device
-from edgekit.errors import (
-    EdgekitError,
-    MissingError,
-    NotMetError,
-    RuntimeFailure,
-    UnreadableError,
-    UsageError,
-)
+from edgekit.errors import EdgekitError, NotMetError, UnreadableError, UsageError
 from edgekit.version import __version__
 
 #: Called with (what is done now, rounds done, rounds planned).
@@ -34,10 +25,6 @@ Progress = Callable[[str, int, int], None]
 #: Loading, the first inference and the warm-up of a slow (or emulated) device.
 _GRACE_SECONDS = 300.0
 _SUSTAINED = re.compile(r"progress: sustain (\d+)\.\d+/(\d+)\.\d+ s ")
-_ERRORS: dict[int, type[EdgekitError]] = {
-    cls.exit_code: cls
-    for cls in (NotMetError, UsageError, UnreadableError, RuntimeFailure, MissingError)
-}
 
 
 @dataclass(frozen=True)
@@ -287,39 +274,18 @@ class _DeviceJob:
         """Keeps the round that the benchmark program printed, or raises the error it reports."""
         point = self._points[position]
         where = f"{self._name}: {point.model.name} with {point.delegate}"
-        if finished.timed_out:
-            raise RuntimeFailure(f"{where}: gave no result within {_timeout(self._effort):.0f} s")
-        try:
-            printed = json.loads(finished.stdout)
-        except ValueError:
-            raise _crash(finished, where) from None
-        if printed.get("status") == "error":
-            error = printed["error"]
-            kind = _ERRORS.get(error["exit_code"], RuntimeFailure)
-            raise kind(f"{where}: {error['message']}", error.get("hint"))
-        if kit.runtime_version is not None and not printed["runtime"].get("version"):
-            printed["runtime"]["version"] = kit.runtime_version
+        found = printed.document(finished, where, _timeout(self._effort))
+        if kit.runtime_version is not None and not found["runtime"].get("version"):
+            found["runtime"]["version"] = kit.runtime_version
         order = sum(map(len, self._rounds))
-        self._rounds[position].append(document.check_round(printed, where, order))
-        golden = printed["output"].get("golden")
+        self._rounds[position].append(document.check_round(found, where, order))
+        golden = found["output"].get("golden")
         if golden is not None and not golden["equal"]:
             raise NotMetError(
                 f"{where}: {golden['differing_bytes']} bytes of the outputs are not those of "
                 f"{self._request.golden} (largest difference {golden['max_abs_difference']:g})",
                 "Another runtime or delegate may round otherwise; is it the same model and input?",
             )
-
-
-def _crash(finished: Finished, where: str) -> RuntimeFailure:
-    said = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
-    how = f"exit code {finished.exit_code}"
-    if finished.exit_code > 128:
-        with contextlib.suppress(ValueError):
-            how = signal.Signals(finished.exit_code - 128).name
-    return RuntimeFailure(
-        f"{where}: the benchmark ended with {how} and printed no result: {said}",
-        "Try --delegate none or another --runtime: the runtime may not fit this processor.",
-    )
 
 
 def _timeout(effort: Effort) -> float:

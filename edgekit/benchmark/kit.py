@@ -63,14 +63,19 @@ class Kit:
         self._program = [self._put(binary, executable=True), "--runtime", library.path]
         self.runtime_version = library.version
 
-    def command(self, point: Point, effort: Effort) -> list[str]:
+    def command(self, point: Point, effort: Effort, request: Request | None = None) -> list[str]:
         """The command line of one round; what it needs is copied first, where it isn't there.
+
+        Args:
+            point: What is measured.
+            effort: For how long.
+            request: What it is asked to do, where that isn't what the kit was made for.
 
         Raises:
             RuntimeFailure: The device's disk is full, or the connection broke.
             UsageError: A file of the request is missing here.
         """
-        request = self._request
+        request = request or self._request
         per_round = effort.max_time_s / effort.rounds
         command = [
             *self._program,
@@ -83,10 +88,12 @@ class Kit:
             f"--warmup={_nanoseconds(effort.warmup_s)}",
             f"--interval={_nanoseconds(effort.interval_s)}",
             f"--sustain={_nanoseconds(effort.sustain_s)}",
-            f"--input={self._input()}",
+            f"--input={self._input(request)}",
         ]
         if request.golden is not None:
             command.append(f"--golden={self._put(request.golden)}")
+        if request.dump_output is not None:
+            command.append(f"--dump-output={request.dump_output}")
         if request.affinity is not None:
             command.append(f"--affinity={request.affinity}")
         for option in ("profile", "require_full_delegation", "emulated"):
@@ -94,9 +101,9 @@ class Kit:
                 command.append(f"--{option.replace('_', '-')}")
         return command
 
-    def _input(self) -> str:
-        kind, _, path = self._request.input.partition(":")
-        return f"file:{self._put(Path(path))}" if kind == "file" else self._request.input
+    def _input(self, request: Request) -> str:
+        kind, _, path = request.input.partition(":")
+        return f"file:{self._put(Path(path))}" if kind == "file" else request.input
 
     def _put(self, path: Path, *, executable: bool = False) -> str:
         """The path on the device of a file from here; where here is the device, the file itself."""

@@ -50,6 +50,7 @@ class Request:
     Attributes:
         input: `zeros`, `random:SEED` or `file:PATH`.
         golden: A file of the outputs expected, raw bytes.
+        dump_output: Where on the device to write the outputs, raw bytes.
         affinity: `all`, `big`, `little` or a list such as `0,2-3`; None leaves it to the system.
         profile: Whether to time every op.
         require_full_delegation: Fail where an op stays on the CPU.
@@ -58,6 +59,7 @@ class Request:
 
     input: str = "random:0"
     golden: Path | None = None
+    dump_output: str | None = None
     affinity: str | None = None
     profile: bool = False
     require_full_delegation: bool = False

@@ -101,6 +101,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=_nanoseconds, default=0)
     parser.add_argument("--input", default="random:0")
     parser.add_argument("--golden", type=Path)
+    parser.add_argument("--dump-output", type=Path)
     parser.add_argument("--emulated", action="store_true")
     parser.add_argument("--require-full-delegation", action="store_true")
     parser.add_argument("--tool-version", default="unknown")
@@ -157,6 +158,8 @@ def _measure(options: argparse.Namespace, document: dict[str, Any], interrupt: I
     document["samples_ns"], document["starts_ns"] = samples, [s - starts[0] for s in starts]
     document["profile"], document["timeline"] = None, timeline
     last = _hash_outputs(interpreter, outputs)
+    if options.dump_output is not None:
+        options.dump_output.write_bytes(_outputs(interpreter, outputs))
     document["output"] = {
         "sha256": last,
         "repeatable": first == last,

@@ -227,7 +227,14 @@ def command(
     effort = Effort(
         rounds, min_runs, min_time, max_time, warm_up, interval, sustain, cool_down, precision
     )
-    request = Request(input_, golden, affinity, profile, require_full_delegation, emulated)
+    request = Request(
+        input_,
+        golden,
+        affinity=affinity,
+        profile=profile,
+        require_full_delegation=require_full_delegation,
+        emulated=emulated,
+    )
     with ProgressBars(quiet=form is not None) as bars:
         outcome = measure(
             grid(models, [name for names in delegates for name in names], threads),

@@ -156,6 +156,13 @@ is not installed.
     metavar="MODULE",
     help="Python module that registers custom Keras classes. Its code runs.",
 )
+@click.option(
+    "--embed-golden",
+    "golden",
+    flag_value="inside",
+    help="Keep the golden vectors inside the .tflite, not beside it.",
+)
+@click.option("--no-golden", "golden", flag_value="none", help="Keep none.")
 @force_option
 @json_option
 def command(
@@ -177,6 +184,7 @@ def command(
     layers: bool,
     seed: int,
     modules: tuple[str, ...],
+    golden: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -184,7 +192,8 @@ def command(
 
     The file that is written has been run next to the float model on the calibration images,
     carries its preprocessing contract and labels, and has a passport beside it
-    (MODEL.tflite.json).
+    (MODEL.tflite.json). So have the golden vectors (MODEL.golden.zip): a few of the photos, made
+    small, with the exact input and output for each, which `edgekit verify` replays on a device.
 
     With --max-drop or --min-agreement it is written only if it keeps that: the photos are split
     into some to calibrate on and others to judge by, and better and dearer ways to quantize are
@@ -219,6 +228,7 @@ def command(
             force=force,
             observer=bars,
             promised=promised,
+            golden_vectors=golden or "beside",
         )
     if as_json:
         document = json.loads(conversion.passport.read_text("utf-8"))
@@ -261,6 +271,7 @@ def _render(conversion: Conversion, data: Path | None) -> None:
     click.echo(f"Time         {sum(conversion.seconds.values()):.1f} s ({stages})")
     for warning in conversion.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    click.echo(f"\nWritten: {conversion.output}, {conversion.passport}")
+    written = (conversion.output, conversion.passport, conversion.golden)
+    click.echo(f"\nWritten: {', '.join(str(path) for path in written if path is not None)}")
     photos = data if data is not None else "PHOTOS"
     click.echo(f"Next: edgekit evaluate {conversion.source} {conversion.output} --data {photos}")

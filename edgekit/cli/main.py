@@ -24,6 +24,7 @@ VERBS = {
     "inspect": "Show what is in a .tflite file: ops, quantization, memory, metadata.",
     "evaluate": "Compare the accuracy of models on the same photos.",
     "predict": "Classify images, a video or the camera.",
+    "verify": "Check that a device or an app gives the answers of the desk.",
     "benchmark": "Measure latency here, on a board over SSH, or on a phone over adb.",
     "compare": "Say whether one benchmark is really faster than another.",
 }

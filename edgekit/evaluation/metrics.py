@@ -144,6 +144,25 @@ def sqnr(reference: Scores, other: Scores) -> float:
     return decibels(*signal_and_noise(reference, other))
 
 
+def mean_sqnr(reference: Scores, other: Scores) -> float:
+    """The mean over images of the SQNR of each one's scores, in dB; infinite where both are equal.
+
+    Every image counts the same. In the SQNR over all of them a few whose scores are ten times as
+    large, as undertrained models give them, outweigh all the others by their square.
+
+    Args:
+        reference: [N, classes]; the signal.
+        other: The same shape.
+    """
+    if np.array_equal(reference, other):
+        return math.inf
+    wide = reference.astype(np.float64)
+    signal, noise = (wide**2).sum(axis=1), ((wide - other) ** 2).sum(axis=1)
+    # An image without any error, or without any signal, has no finite SQNR: both end at 60 dB.
+    share = np.divide(noise, signal, out=np.ones_like(noise), where=signal > 0)
+    return float(np.mean(-10 * np.log10(np.clip(share, 1e-6, 1e6))))
+
+
 def wilson_interval(hits: int, total: int) -> tuple[float, float]:
     """The 95 % Wilson score interval of a share, both ends in 0..1.
 

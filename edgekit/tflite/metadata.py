@@ -8,11 +8,13 @@ zip behind the model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from edgekit import zipped
 from edgekit.contract import Contract
 from edgekit.errors import UnreadableError, UsageError
-from edgekit.tflite import appended, schema
+from edgekit.tflite import schema
 from edgekit.tflite.classifier import classifier_shape, output_meaning
 from edgekit.tflite.flatbuffer import Fields, Malformed, Reader, Schema, Writer
 from edgekit.tflite.model import Model
@@ -33,7 +35,7 @@ _RGB, _COLOUR_UNKNOWN = 1, 0
 _MOST_BYTES = (1 << 31) - 1
 
 
-def pack(model: bytes, contract: Contract) -> bytes:
+def pack(model: bytes, contract: Contract, files: Mapping[str, bytes] | None = None) -> bytes:
     """Puts a contract into a model, in the place of any metadata it carries.
 
     Weights that lie behind the flatbuffer come inside, so that runtimes from before 2023 read the
@@ -43,6 +45,7 @@ def pack(model: bytes, contract: Contract) -> bytes:
     Args:
         model: The bytes of a .tflite file of an image classifier.
         contract: Must have the sizes of the model.
+        files: What else goes into the zip behind it, by name.
 
     Raises:
         UsageError: The contract isn't one of this model.
@@ -57,10 +60,10 @@ def pack(model: bytes, contract: Contract) -> bytes:
     packed = Writer(SCHEMA).finish("Model", root, schema.FILE_IDENTIFIER)
     if len(packed) > _MOST_BYTES:
         raise UsageError("the model takes more than 2 GiB, which a .tflite file can't hold")
-    files = {CONTRACT_FILE: contract.to_json().encode()}
+    described = {CONTRACT_FILE: contract.to_json().encode()}
     if contract.labels is not None:
-        files[LABELS_FILE] = "".join(f"{label}\n" for label in contract.labels).encode()
-    return appended.append(packed, files)
+        described[LABELS_FILE] = "".join(f"{label}\n" for label in contract.labels).encode()
+    return zipped.append(packed, described | dict(files or {}))
 
 
 def read_contract(data: bytes, where: str) -> Contract | None:
@@ -91,7 +94,7 @@ def contract_source(data: bytes, where: str) -> str | None:
 
 def associated_files(data: bytes) -> tuple[tuple[str, int], ...]:
     """(name, bytes) of each file in the zip behind the model."""
-    return appended.listing(data)
+    return zipped.listing(data)
 
 
 def _check_fit(contract: Contract, shape: tuple[int, int, int]) -> None:
@@ -196,7 +199,7 @@ def _put(root: Fields, content: bytes) -> None:
 
 
 def _stored(data: bytes, where: str) -> tuple[Contract, str] | None:
-    document = appended.member(data, CONTRACT_FILE, where)
+    document = zipped.member(data, CONTRACT_FILE, where)
     if document is not None:
         try:
             return Contract.from_json(document, where), FROM_EDGEKIT
@@ -260,7 +263,7 @@ def _from_tflite(described: Fields, data: bytes, model: Model, where: str) -> Co
 def _labels(files: Any, data: bytes, where: str) -> tuple[str, ...] | None:
     for file in files:
         if file["type"] == _TENSOR_AXIS_LABELS:
-            content = appended.member(data, file["name"] or "", where)
+            content = zipped.member(data, file["name"] or "", where)
             if content is None:
                 raise _cut_off(where, file["name"] or "")
             try:
