@@ -1,7 +1,7 @@
 """What int8 costs on Fashion-MNIST, and what each rung and each way of training bring back.
 
     python benchmarks/fashion_mnist.py FOLDER --work work/
-    python benchmarks/fashion_mnist.py FOLDER --work work/ --only mobilenet_v2 --steps not
+    python benchmarks/fashion_mnist.py FOLDER --work work/ --only mobilenet_v2 --parts step
 
 FOLDER holds the four .gz files of Fashion-MNIST (Debian: dataset-fashion-mnist, in
 /usr/share/datasets/fashion-mnist). The pictures become 64-pixel RGB. Each model is trained here for
@@ -11,7 +11,7 @@ some minutes, from random weights; then come, all judged on the 10,000 test pict
 * `edgekit qat`, then `edgekit convert --int8`, whose parity gate must be open;
 * `edgekit qat --engine tfmot`, or its reason to refuse.
 
-For MobileNetV2 the time of a training step of both engines, in rounds that take turns. Each model
+For MobileNetV2 the time of a training step of both engines, in rounds that take turns. Each part
 is written to benchmarks/results/fashion_mnist.json when it is done; what is in WORK is used again.
 """
 
@@ -26,7 +26,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ SIZE, PER_CLASS, VAL_PER_CLASS, CALIBRATION = 64, 1000, 100, 200
 BATCH, RATE = 32, 1e-3
 RUNGS = ("equalization", "ranges", "bias", "rounding")
 STEP_ROUNDS, STEPS = 3, 20
+PARTS = ("ladder", "qat", "tfmot", "step")
 
 Pictures = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -100,19 +101,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="models and pictures go there")
     parser.add_argument("--only", choices=SUBJECTS, nargs="+", default=list(SUBJECTS))
-    parser.add_argument(
-        "--steps", choices=("too", "only", "not"), default="too", help="their times"
-    )
+    parser.add_argument("--parts", choices=PARTS, nargs="+", default=PARTS)
     asked = parser.parse_args()
 
     keep_freed_memory()  # as training with edgekit does
     asked.work.mkdir(parents=True, exist_ok=True)
     data = prepare(asked.folder, asked.work / "photos")
     for name in asked.only:
-        if asked.steps != "only":
-            store(name, measure(name, SUBJECTS[name], data, asked.work))
-        if asked.steps != "not" and name == "mobilenet_v2":
-            store(name, {"step": step_times(asked.work / f"{name}.keras")})
+        path = asked.work / f"{name}.keras"
+        if not path.exists():
+            began = time.monotonic()
+            train_float(SUBJECTS[name], data, path)
+            store(name, {"float_training_s": round(time.monotonic() - began, 1)})
+        measure(name, path, data, asked.parts)
+        if "step" in asked.parts and name == "mobilenet_v2":
+            store(name, {"step": step_times(path)})
 
 
 def store(name: str, measured: dict[str, Any]) -> None:
@@ -130,7 +133,7 @@ def store(name: str, measured: dict[str, Any]) -> None:
         "models": models,
     }
     RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    print(name, json.dumps(measured, indent=2), flush=True)
+    print(name, json.dumps(measured), flush=True)
 
 
 # --- the data
@@ -254,24 +257,20 @@ def _fit(model: Any, inputs: npt.NDArray[np.float32], labels: Labels, epochs: in
 # --- what becomes of them
 
 
-def measure(name: str, subject: Subject, data: Data, work: Path) -> dict[str, Any]:
-    """All figures of one model."""
-    path, began = work / f"{name}.keras", time.monotonic()
-    if not path.exists():
-        train_float(subject, data, path)
-    exported = export_float(path)
+def measure(name: str, path: Path, data: Data, parts: Sequence[str]) -> None:
+    """The float model's accuracy, and what it becomes in int8."""
+    subject, exported = SUBJECTS[name], export_float(path)
     contract, (pictures, truth) = exported.contract, data.test
     model = lowering.lower(flatbuffer.prepare(exported.model, str(path)), str(path))
     right = run_all(model, pictures, contract).argmax(1) == truth
-    measured: dict[str, Any] = {
-        "float_top1": float(right.mean()),
-        "float_training_s": round(time.monotonic() - began, 1),
-        "ladder": ladder(model, contract, data, name, RUNGS if subject.rungs else ()),
-    }
-    print(name, measured, flush=True)
-    measured["qat"] = qat(path, subject.qat, data, right)
-    measured["tfmot"] = with_tfmot(path, data, right)
-    return measured
+    store(name, {"float_top1": float(right.mean())})
+    if "ladder" in parts:
+        rungs = RUNGS if subject.rungs else ()
+        store(name, {"ladder": ladder(model, contract, data, name, rungs)})
+    if "qat" in parts:
+        store(name, {"qat": qat(path, subject.qat, data, right)})
+    if "tfmot" in parts:
+        store(name, {"tfmot": with_tfmot(path, data, right)})
 
 
 def ladder(

@@ -34,7 +34,7 @@ from edgekit.converters.rungs.draft import Draft, Material, Skipped
 from edgekit.converters.rungs.histograms import BINS, range_by_entropy, range_by_error
 from edgekit.converters.rungs.patches import patches
 from edgekit.converters.weighted import layers
-from edgekit.evaluation.metrics import sqnr
+from edgekit.evaluation.metrics import mean_sqnr, sqnr
 from edgekit.evaluation.run import run_all
 from edgekit.runtime import Interpreter
 
@@ -134,7 +134,7 @@ def test_chosen_ranges_are_at_least_as_good(tiny: Case) -> None:
     pictures, scores = tiny.material.first(48)
 
     def quality(which: Draft) -> float:
-        return sqnr(scores, run_all(which.quantized(CONTRACT), pictures, CONTRACT))
+        return mean_sqnr(scores, run_all(which.quantized(CONTRACT), pictures, CONTRACT))
 
     assert quality(found) > quality(tiny.plain)
     assert set(found.ranges) == set(tiny.plain.ranges)
@@ -196,3 +196,13 @@ def test_patches_are_what_a_layer_sees(keras3: Any, tmp_path: Path) -> None:
         else:
             found = rows @ layer.filters().T + layer.bias
         np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-4)
+
+
+def test_pictures_with_far_larger_scores_are_none_to_fit_to(tiny: Case) -> None:
+    material = replace(tiny.material, scores=np.ones_like(tiny.material.scores))
+    scores = material.scores.copy()
+    scores[3] *= 100
+    without = replace(material, scores=scores).typical(len(scores))
+    others = np.delete(material.pictures, 3, axis=0)
+    assert np.array_equal(without, others)
+    assert np.array_equal(material.typical(len(scores)), material.pictures)

@@ -36,7 +36,7 @@ _OPEN = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 3: (0.0, 6.0)}
 
 def correct_biases(draft: Draft, material: Material, progress: Progress) -> Draft:
     """Gives every layer the bias that keeps its mean output, in order."""
-    pictures, _ = material.first(IMAGES)
+    pictures = material.typical(IMAGES)
 
     def change(layer: Layer, prefix: Prefix) -> tuple[None, Array]:
         rounded = round_to_int8(layer.filters(), 0 if draft.options.per_channel else None)

@@ -89,6 +89,10 @@ def _unprepared(model: bytes, base: bytes, names: Collection[str]) -> bytes:
     return graph.to_bytes()
 
 
+#: Scores that are larger than those of the median picture by this factor are none to fit to.
+_FAR = 3.0
+
+
 @dataclass(frozen=True)
 class Material:
     """What the rungs work with; none of it is a judging image.
@@ -109,6 +113,16 @@ class Material:
         """(pictures, scores) of so many, evenly spaced."""
         places = np.linspace(0, len(self.pictures) - 1, min(count, len(self.pictures))).astype(int)
         return self.pictures[places], self.scores[places]
+
+    def typical(self, count: int) -> images.Picture:
+        """So many pictures, evenly spaced, without those on which the model is beside itself.
+
+        An undertrained model can give one picture of a hundred scores ten times as large as the
+        others. Means and squared errors would follow that one.
+        """
+        heights = np.abs(self.scores).max(axis=1)
+        kept = np.flatnonzero(heights <= _FAR * np.median(heights))
+        return self.pictures[kept[np.linspace(0, len(kept) - 1, min(count, len(kept))).astype(int)]]
 
 
 def plain(

@@ -63,7 +63,7 @@ def round_weights(draft: Draft, material: Material, progress: Progress) -> Draft
     Returns:
         The draft with weights that lie on their steps, and other biases.
     """
-    pictures, _ = material.first(IMAGES)
+    pictures = material.typical(IMAGES)
 
     def change(layer: Layer, prefix: Prefix) -> tuple[Array, Array]:
         moments = _moments(layer, prefix, material)
@@ -123,7 +123,7 @@ class _Sums:
 
 
 def _moments(layer: Layer, prefix: Prefix, material: Material) -> _Moments:
-    pictures, _ = material.first(_PICTURES)
+    pictures = material.typical(_PICTURES)
     share = -(-max(_ROWS, _ROWS_PER_INPUT * layer.filters().shape[1]) // len(pictures))
     gathered: list[_Sums] = []
 

@@ -20,9 +20,13 @@ from edgekit.golden.stages import Answer
 from edgekit.golden.vectors import Golden, Vector
 from edgekit.images import Picture
 
+#: (what was done, what it gives)
+_Way = tuple[str, npt.NDArray[Any]]
+
 #: A mistake that leaves at most this share of the difference is called likely.
 _LIKELY = 0.25
 
+_SWAPPED = "blue and red swapped"
 _RESIZE_RULES = (("stretch", 1.0), ("crop", 1.0), ("crop", 0.875), ("pad", 1.0))
 _TURNS: dict[str, Callable[[Picture], Picture]] = {
     "mirrored": lambda p: p[:, ::-1],
@@ -43,15 +47,18 @@ def explain(vector: Vector, golden: Golden, answer: Answer, stage: str) -> str |
         stage: The first stage that differs: `fit` or `input`.
     """
     picture = images.decode_bytes(vector.picture, vector.name)
+    right = images.fit(picture, golden.contract)
     if stage == "fit" and answer.fitted is not None:
-        return _best(answer.fitted, np.dtype(np.uint8), _fits(picture, golden.contract))
+        swapped = (_SWAPPED, right[..., ::-1])
+        ways = itertools.chain(_fits(picture, golden.contract), [swapped])
+        return _best(answer.fitted, np.dtype(np.uint8), ways)
     if stage != "input" or answer.input is None:
         return None
     if _is_rounding(answer.input, vector.input, golden):
         return "cause: rounded otherwise than by the contract (no value is off by more than a step)"
-    ways: Iterator[_Way] = _inputs(images.fit(picture, golden.contract), golden)
+    ways = itertools.chain(_inputs(right, golden))
     if answer.fitted is None:  # then the fault may lie in the fitting as well
-        ways = itertools.chain(ways, _fitted_inputs(picture, golden))
+        ways = itertools.chain(ways, _inputs_of_wrong_fits(picture, golden))
     return _best(answer.input, np.dtype(golden.input.dtype), ways)
 
 
@@ -61,10 +68,6 @@ def _is_rounding(found: bytes, wanted: bytes, golden: Golden) -> bool:
         return False
     values = [np.frombuffer(data, golden.input.dtype).astype(int) for data in (found, wanted)]
     return bool(np.abs(values[0] - values[1]).max() <= 1)
-
-
-#: (what was done, what it gives)
-_Way = tuple[str, npt.NDArray[Any]]
 
 
 def _fits(picture: Picture, contract: Contract) -> Iterator[_Way]:
@@ -82,22 +85,18 @@ def _fits(picture: Picture, contract: Contract) -> Iterator[_Way]:
             yield what, images.fit(picture, other)
     for what, turn in _TURNS.items():
         yield f"the picture {what}", images.fit(np.ascontiguousarray(turn(picture)), contract)
-    yield "blue and red swapped", images.fit(picture, contract)[..., ::-1]
 
 
 def _inputs(fitted: Picture, golden: Golden) -> Iterator[_Way]:
     """The right input first, then what mistakes after fitting give."""
     contract = golden.contract
     yield "", _input(fitted, contract, golden)
-    yield (
-        "blue and red swapped (BGR for RGB)",
-        _input(np.ascontiguousarray(fitted[..., ::-1]), contract, golden),
-    )
+    yield _SWAPPED, _input(np.ascontiguousarray(fitted[..., ::-1]), contract, golden)
     for name, normalization in NORMALIZATIONS.items():
         if name != contract.normalization_name:
             other = contract.with_normalization(normalization)
             what = f"the preprocessing {name} instead of {contract.normalization_name}"
-            yield f"{what}: {_forgotten(contract, other)}", _input(fitted, other, golden)
+            yield what, _input(fitted, other, golden)
     if any(contract.mean):
         other = dataclasses.replace(contract, mean=(0.0, 0.0, 0.0))
         yield "the mean forgotten", _input(fitted, other, golden)
@@ -114,20 +113,15 @@ def _inputs(fitted: Picture, golden: Golden) -> Iterator[_Way]:
     yield "channels first (NCHW) instead of last (NHWC)", planes
 
 
-def _fitted_inputs(picture: Picture, golden: Golden) -> Iterator[_Way]:
-    """The input of wrongly fitted pixels."""
+def _inputs_of_wrong_fits(picture: Picture, golden: Golden) -> Iterator[_Way]:
     for what, fitted in _fits(picture, golden.contract):
-        if what and not what.startswith("blue"):
-            yield what, _input(np.ascontiguousarray(fitted), golden.contract, golden)
+        if what:
+            yield what, _input(fitted, golden.contract, golden)
 
 
 def _input(fitted: Picture, contract: Contract, golden: Golden) -> npt.NDArray[Any]:
     """As the model takes it; its own quantization is what counts, whatever the mistake."""
     return images.to_input(fitted, contract, golden.input.dtype, golden.input.quantization)
-
-
-def _forgotten(contract: Contract, other: Contract) -> str:
-    return f"mean {other.mean[0]:g}, std {other.std[0]:g} in the first channel"
 
 
 def _limited(values: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
