@@ -49,7 +49,8 @@ be read; 4 a runtime or device that failed; 5 something is not installed.
     "--on",
     "device",
     metavar="DEVICE",
-    help="Run the model there: local, ssh:USER@HOST[:PORT], adb[:SERIAL].",
+    help="Run only the model, there: local, ssh:USER@HOST[:PORT], adb[:SERIAL]; so do the options "
+    "below, on local.",
 )
 @click.option(
     "--delegate",
@@ -112,7 +113,7 @@ def command(
     from edgekit.golden.verifying import verify
 
     place = None
-    if device is not None or delegate is not None:
+    if any((device, delegate, threads > 1, runtime, binary, python, clean)):
         tools = Tools(runtime, binary, python, clean)
         place = Place(device or "local", delegate or "xnnpack", threads, tools)
     with ProgressBars(quiet=as_json) as bars:
