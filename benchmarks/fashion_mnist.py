@@ -322,7 +322,8 @@ def with_tfmot(path: Path, data: Data, right: npt.NDArray[np.bool_]) -> dict[str
             *("--epochs", "3", "-o", str(output), "--force"),
         )
     except subprocess.CalledProcessError as error:
-        return {"refused": error.stderr.strip().splitlines()[-2:]}
+        said = error.stderr.replace(f"{path.parent}/", "").strip()
+        return {"refused": said.splitlines()[-2:]}
     return {
         **_held(output, data, right),
         "epochs": len(found["history"]),
