@@ -8,11 +8,22 @@ import numpy.typing as npt
 from edgekit import images
 from edgekit.converters import procedural
 from edgekit.converters.reading import Read
+from edgekit.errors import UsageError
 from edgekit.golden import making, pictures
 from edgekit.golden.vectors import Golden
 
 #: Where golden vectors go.
 PLACES = ("beside", "inside", "none")
+
+
+def require_place(place: str) -> None:
+    """Checks where they are to go.
+
+    Raises:
+        UsageError: It is none of PLACES.
+    """
+    if place not in PLACES:
+        raise UsageError(f"golden vectors: {place!r} is none of {', '.join(PLACES)}")
 
 
 def make(read: Read, final: bytes, scores: npt.NDArray[np.float32] | None, name: str) -> Golden:

@@ -143,6 +143,7 @@ def convert(
     options = options or Options()
     output = _output(source, output)
     passport_path = output.with_name(output.name + ".json")
+    golden.require_place(golden_vectors)
     golden_path = vectors.beside(output) if golden_vectors == "beside" else None
     written = [path for path in (output, passport_path, golden_path) if path is not None]
     refuse_overwrite(*written, force=force, source=source)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,15 @@ def encode(suffix: str, picture: np.ndarray) -> bytes:
     ok, data = cv2.imencode(suffix, picture)
     assert ok
     return data.tobytes()
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    """A zip file of these."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return target.getvalue()
 
 
 def build_colour_model(*, quantized: bool = False) -> bytes:

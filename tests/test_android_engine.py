@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import COLOURS, build_colour_model
+from conftest import COLOURS, build_colour_model, zip_of
 
 from edgekit import images, tflite
 from edgekit.contract import NORMALIZATIONS, Contract
@@ -218,9 +217,9 @@ def test_damaged_assets_are_told(java: Java, golden: Path, tmp_path: Path) -> No
     spoilt = [data[: len(data) // 2], data[:50], b"", b"no zip at all"]
     for key in index.keys() - {"made_with"}:  # which the app doesn't read
         changed = {k: v for k, v in index.items() if k != key}
-        spoilt.append(_bytes(files | {"golden.json": json.dumps(changed).encode()}))
-    spoilt.append(_bytes(files | {"golden.json": json.dumps(index | {"schema": 2}).encode()}))
-    spoilt += [_bytes({k: v for k, v in files.items() if k != name}) for name in files]
+        spoilt.append(zip_of(files | {"golden.json": json.dumps(changed).encode()}))
+    spoilt.append(zip_of(files | {"golden.json": json.dumps(index | {"schema": 2}).encode()}))
+    spoilt += [zip_of({k: v for k, v in files.items() if k != name}) for name in files]
     folder = tmp_path / "spoilt"
     folder.mkdir()
     for number, content in enumerate(spoilt):
@@ -235,16 +234,8 @@ def _files(golden: Path) -> dict[str, bytes]:
 
 
 def _zip(path: Path, files: dict[str, bytes]) -> Path:
-    path.write_bytes(_bytes(files))
+    path.write_bytes(zip_of(files))
     return path
-
-
-def _bytes(files: dict[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return target.getvalue()
 
 
 # --- scores

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import COLOURS, colour_picture, write_picture
+from conftest import COLOURS, colour_picture, write_picture, zip_of
 from devices_support import SshServer, assert_nothing_left, ssh_server
 
 import edgekit
-from edgekit import images, tflite
+from edgekit import images, tflite, zipped
 from edgekit.contract import NORMALIZATIONS, Contract
-from edgekit.converters import golden as converters_golden
 from edgekit.errors import UnreadableError, UsageError
 from edgekit.golden import vectors
 from edgekit.golden.stages import Answer, hold
@@ -139,8 +138,11 @@ def test_an_existing_golden_file_is_not_replaced(run_cli, colour_float, photos, 
     assert precious.read_bytes() == b"precious" and list(tmp_path.iterdir()) == [precious]
 
 
-def test_places_are_those_of_the_options() -> None:
-    assert converters_golden.PLACES == ("beside", "inside", "none")
+def test_a_place_that_is_none(colour_float: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.tflite"
+    with pytest.raises(UsageError, match="beside, inside, none"):
+        edgekit.convert(colour_float, output, golden_vectors="elsewhere", preprocess="raw")
+    assert not output.exists()
 
 
 # --- verify on this machine
@@ -407,12 +409,12 @@ def test_every_damage_of_the_index_is_told(converted) -> None:
             holder[path[-1]] = value
             changed = {**files, "golden.json": json.dumps(spoilt).encode()}
             try:
-                vectors.read(_zip(changed), "g")
+                vectors.read(zip_of(changed), "g")
             except UnreadableError as error:
                 assert error.message.startswith("g: ")
     for name in files:
         with pytest.raises(UnreadableError):
-            vectors.read(_zip({k: v for k, v in files.items() if k != name}), "g")
+            vectors.read(zip_of({k: v for k, v in files.items() if k != name}), "g")
 
 
 def test_a_newer_schema(converted) -> None:
@@ -420,7 +422,7 @@ def test_a_newer_schema(converted) -> None:
         files = {name: archive.read(name) for name in archive.namelist()}
     index = json.loads(files["golden.json"]) | {"schema": 2}
     with pytest.raises(UnreadableError, match="schema 2") as caught:
-        vectors.read(_zip(files | {"golden.json": json.dumps(index).encode()}), "g")
+        vectors.read(zip_of(files | {"golden.json": json.dumps(index).encode()}), "g")
     assert caught.value.hint == "Use a newer edgekit."
 
 
@@ -431,14 +433,6 @@ def _paths(document: object, path: tuple = ()) -> Iterator[tuple]:
     for key, value in entries:
         yield (*path, key)
         yield from _paths(value, (*path, key))
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return target.getvalue()
 
 
 # --- verify on a device
@@ -483,7 +477,7 @@ def test_a_device_that_answers_otherwise(run_cli, converted, tmp_path, device_fo
     output = np.frombuffer(files["photo-1.output"], np.int8)
     files["photo-1.output"] = (output // 2).astype(np.int8).tobytes()
     wrong = tmp_path / "wrong.zip"
-    wrong.write_bytes(_zip(files))
+    wrong.write_bytes(zip_of(files))
     run = run_cli("verify", converted(), "--golden", wrong, "--on", "local")
     assert run.returncode == 1 and "the stage inference: photo-1" in run.stderr
     assert "--tolerance" in run.stderr
@@ -504,9 +498,7 @@ def test_devices_and_delegates_that_are_not_there(run_cli, converted, device_fol
 def test_a_model_without_its_contract(converted, tmp_path: Path) -> None:
     data = converted().read_bytes()
     bare = tmp_path / "bare.tflite"
-    from edgekit import zipped
-
     bare.write_bytes(data[: zipped.start(data)])
     golden = vectors.beside(converted())
-    with pytest.raises((UsageError, UnreadableError)):
+    with pytest.raises(UnreadableError, match="the zip behind the model lacks it"):
         edgekit.verify(bare, golden=golden)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import force_option
+from edgekit.cli.options import binary_option, force_option, runtime_option
 from edgekit.cli.progress import ProgressBars
 from edgekit.cli.values import COUNTS, DELEGATES, DURATION, SHARE
 
@@ -122,15 +122,8 @@ Examples:
     help="Exit code 1 where the delegate leaves an op to the CPU.",
 )
 @click.option("--emulated", is_flag=True, help="Say in the results that DEVICE is an emulator.")
-@click.option(
-    "--runtime", metavar="PATH", help="The runtime library: a file here, or a path on DEVICE."
-)
-@click.option(
-    "--binary",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Your own build of edgekit-bench.",
-)
+@runtime_option
+@binary_option
 @click.option(
     "--python", is_flag=True, help="Measure through the Python runtime, without the binary."
 )

@@ -17,6 +17,15 @@ INTERPOLATION_NAMES = ("exact", "linear", "cubic", "area", "nearest")
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+runtime_option = click.option(
+    "--runtime", metavar="PATH", help="The runtime library: a file here, or a path on DEVICE."
+)
+binary_option = click.option(
+    "--binary",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Your own build of edgekit-bench.",
+)
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 
 _CONTRACT_OPTIONS = (

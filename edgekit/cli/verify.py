@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.cli.options import json_option
+from edgekit.cli.options import binary_option, json_option, runtime_option
 from edgekit.cli.progress import ProgressBars
 
 if TYPE_CHECKING:
@@ -72,15 +72,8 @@ be read; 4 a runtime or device that failed; 5 something is not installed.
     help="By how many steps a score may differ.  [default: 0 for an int8 output of the same "
     "runtime and architecture, otherwise 3]",
 )
-@click.option(
-    "--runtime", metavar="PATH", help="The runtime library: a file here, or a path on DEVICE."
-)
-@click.option(
-    "--binary",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Your own build of edgekit-bench.",
-)
+@runtime_option
+@binary_option
 @click.option("--python", is_flag=True, help="Run DEVICE's Python runtime, without the binary.")
 @click.option("--clean", is_flag=True, help="Remove what was put on DEVICE afterwards.")
 @json_option

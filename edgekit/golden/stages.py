@@ -81,9 +81,10 @@ def hold(vector: Vector, golden: Golden, answer: Answer, tolerance: float) -> He
     stages = dict.fromkeys(STAGES, UNKNOWN)
     detail = None
     for stage in STAGES:
-        if given[stage] is None:
+        compared = given[stage]
+        if compared is None:
             continue
-        stages[stage], detail = given[stage] or (UNKNOWN, None)
+        stages[stage], detail = compared
         if detail is not None:
             break  # what comes after a fault differs because of it
     steps = reply = None
