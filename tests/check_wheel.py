@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from conftest import build_colour_model, colour_picture
+from deploy_support import classifier
 
 ROOT = Path(__file__).resolve().parent.parent
 HELP_SECONDS = 0.3
@@ -38,6 +39,9 @@ def main() -> None:
             "edgekit/converters/pipeline.py",
             "edgekit/training/data/imagenet_labels.txt",
             "edgekit/cli/main.py",
+            "edgekit/deploy/on_pi/files/install.sh",
+            "edgekit/deploy/on_pi/page.html",
+            "edgekit/deploy/android_demo/settings.gradle.kts",
             *(f"edgekit/benchmark/bin/edgekit-bench-{machine}-linux-gnu" for machine in MACHINES),
         ):
             check(needed in names, f"{needed} is in the wheel")
@@ -82,6 +86,16 @@ def use(work: Path, edgekit: Path) -> None:
         measured = run(edgekit, "benchmark", model, "--min-time", "50ms", "--json").stdout
         rounds = json.loads(measured)["cells"][0]["rounds"]
         check(rounds[0]["tool"]["name"] == "edgekit-bench", "edgekit benchmark works")
+
+    shipped, package = classifier(work / "colours.tflite"), work / "package"
+    run(edgekit, "bundle", "pi", shipped, "-o", package)
+    said = run(package / "install.sh")
+    check("Right: every byte is the same" in said.stdout, "the package for a Pi installs itself")
+    said = run(package / "classify.py", photo)
+    check("red" in said.stdout, "and classifies")
+    run(edgekit, "bundle", "android", shipped, "-o", work / "app")
+    gradle = (work / "app" / "app" / "build.gradle.kts").is_file()
+    check(gradle, "the wheel carries the Android demo")
 
     keras_file = work / "k.keras"
     with zipfile.ZipFile(keras_file, "w") as archive:

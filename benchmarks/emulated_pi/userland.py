@@ -32,7 +32,7 @@ from edgekit.errors import EXIT_INTERRUPTED, EdgekitError, RuntimeFailure, Usage
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "emulated_pi"
 SUITE = "bookworm"
-PACKAGES = ("ca-certificates", "libstdc++6", "openssh-server")
+PACKAGES = ("ca-certificates", "libstdc++6", "openssh-server", "python3", "python3-venv")
 #: The Raspberry Pi 4's core. qemu reads it from QEMU_CPU at every program start; under its default,
 #: `max`, int8 results of XNNPACK are wrong.
 CPU = "cortex-a72"

@@ -10,14 +10,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from edgekit import pip
 from edgekit.devices import Device, DeviceFacts
 from edgekit.errors import MissingError, UsageError
 from edgekit.files import write_all
@@ -27,12 +26,9 @@ Notify = Callable[[str], None]
 _BINARIES = Path(__file__).parent / "bin"
 _LIBRARY = "libLiteRt.so"
 _DISTRIBUTION = "ai-edge-litert"
-#: What is fetched where no ai-edge-litert is installed here: the version that setup.cfg pins.
-_VERSION = "2.3.0"
-#: The tags under which its wheels are served, the newest first. Those for aarch64 carry 2_27 alone.
-_TAGS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+#: What a device gets where no ai-edge-litert is installed here: the version that setup.cfg pins.
+LITERT_VERSION = "2.3.0"
 _WHEELS = frozenset({"x86_64", "aarch64"})
-_FETCH_SECONDS = 600
 #: ELF e_machine (System V ABI and its supplements) by the name that `uname -m` gives.
 _ELF_MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64"}
 
@@ -86,6 +82,12 @@ class Library:
     version: str | None = None
 
 
+def carried() -> dict[str, Path]:
+    """The benchmark binaries that this installation carries: architecture -> file."""
+    found = sorted(_BINARIES.glob("edgekit-bench-*-linux-gnu"))
+    return {path.name.removeprefix("edgekit-bench-").partition("-")[0]: path for path in found}
+
+
 def runtime(device: Device, given: str | None, notify: Notify) -> Library:
     """The runtime library for a device, put there where it has none.
 
@@ -115,7 +117,7 @@ def runtime(device: Device, given: str | None, notify: Notify) -> Library:
         )
     if here is not None and _machine(here) == device.facts.machine:
         return Library(device.put(here), _installed_version())
-    version = _installed_version() or _VERSION
+    version = _installed_version() or LITERT_VERSION
     return Library(device.put(_from_wheel(device.facts.machine, version, notify)), version)
 
 
@@ -195,35 +197,17 @@ def _from_wheel(machine: str, version: str, notify: Notify) -> Path:
     if not cached.is_file():
         notify(f"fetching {_DISTRIBUTION} {version} for {machine} ...")
         with tempfile.TemporaryDirectory() as folder:
-            wheel = _download(version, machine, Path(folder))
+            (wheel,) = pip.download(
+                [f"{_DISTRIBUTION}=={version}"],
+                *(Path(folder), machine, "3.11"),
+                alone=True,
+                hint="On the device: pip install ai-edge-litert; or name a library with --runtime.",
+            )
             with zipfile.ZipFile(wheel) as archive:
                 library = archive.read(f"ai_edge_litert/{_LIBRARY}")
         cached.parent.mkdir(parents=True, exist_ok=True)
         write_all({cached: library})
     return cached
-
-
-def _download(version: str, machine: str, folder: Path) -> Path:
-    command = [
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-        *("--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", "3.11"),
-        *(f"--platform={tag}_{machine}" for tag in _TAGS),
-        *("--dest", str(folder), f"{_DISTRIBUTION}=={version}"),
-    ]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_FETCH_SECONDS, check=False
-        )
-        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-    except subprocess.TimeoutExpired:
-        reason = f"pip was still busy after {_FETCH_SECONDS} s"
-    wheels = sorted(folder.glob("*.whl"))
-    if not wheels:
-        raise MissingError(
-            f"the LiteRT library for {machine} can't be fetched: {reason}",
-            "On the device: pip install ai-edge-litert; or name a library with --runtime PATH.",
-        )
-    return wheels[0]
 
 
 def _installed_version() -> str | None:

@@ -27,6 +27,7 @@ VERBS = {
     "verify": "Check that a device or an app gives the answers of the desk.",
     "benchmark": "Measure latency here, on a board over SSH, or on a phone over adb.",
     "compare": "Say whether one benchmark is really faster than another.",
+    "bundle": "Ship a model: an Android app, a Raspberry Pi package.",
 }
 
 _NOTHING_LEFT = "nothing was left behind."

@@ -151,16 +151,10 @@ def _video(
 
 
 def _show(prediction: Prediction, as_json: bool) -> None:
-    from edgekit.report.table import printable
-
     if as_json:
         _show_json(prediction.to_dict())
-    elif prediction.error is not None:
-        click.echo(f"{prediction.path}: {prediction.error}", err=True)
     else:
-        click.echo(f"{prediction.path}  ({prediction.milliseconds:.1f} ms)")
-        for score in prediction.scores:
-            click.echo(f"  {score.score:7.2%}  {printable(score.label)}")
+        click.echo(prediction.to_text(), err=prediction.error is not None)
 
 
 def _show_json(document: dict[str, object]) -> None:

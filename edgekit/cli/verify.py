@@ -14,15 +14,6 @@ from edgekit.cli.progress import ProgressBars
 if TYPE_CHECKING:
     from edgekit.golden.verifying import Verification
 
-#: What to do where a stage differs.
-_ADVICE = {
-    "decode": "Decode to 8-bit RGB: EXIF orientation applied, alpha dropped, no colour management.",
-    "fit": "Crop and resize as the contract says: docs/contract.md gives the arithmetic.",
-    "input": "Order, normalize and quantize as the contract says: docs/contract.md.",
-    "inference": "Another delegate, runtime or processor computes otherwise. See how much accuracy "
-    "it costs, or allow more with --tolerance.",
-}
-
 
 @click.command(
     epilog="""\b
@@ -102,6 +93,7 @@ def command(
     app there makes of a picture can be checked with --answers.
     """
     from edgekit.benchmark.kit import Tools
+    from edgekit.golden import words
     from edgekit.golden.on_device import Place
     from edgekit.golden.verifying import verify
 
@@ -115,59 +107,23 @@ def command(
         click.echo(json.dumps(found.to_dict(), ensure_ascii=False))
     else:
         _render(found)
-    _raise_fault(found)
+    if fault := words.fault(found.replay, str(found.model)):
+        raise fault
 
 
 def _render(found: Verification) -> None:
     """The stages of every picture, and what all of them say together."""
-    from edgekit.golden.stages import STAGES
-    from edgekit.report.table import table
+    from edgekit.golden import words
 
     golden, replay = found.golden, found.replay
-    labels = golden.contract.labels or ()
     click.echo(f"Model    {found.model}")
     click.echo(f"Golden   {found.found}: made with {golden.runtime} on {golden.machine}")
     who = ", ".join(name for name in (replay.runtime, replay.machine) if name)
     click.echo(f"Against  {replay.by}{f' ({who})' if who else ''}\n")
-    rows = []
-    for held in replay.held:
-        answer = "-" if held.answer is None else str(held.answer)
-        if held.answer is not None and held.answer < len(labels):
-            answer = labels[held.answer]
-        stages = ["-" if held.stages[s] == "unknown" else held.stages[s] for s in STAGES]
-        rows.append(
-            (held.vector, *stages, "-" if held.steps is None else f"{held.steps:.3g}", answer)
-        )
-    click.echo(table(("picture", *STAGES, "steps", "answer"), rows, "<<<<<><"))
+    click.echo(words.stages(golden, replay))
     click.echo()
     for remark in replay.remarks:
         click.echo(f"Note: {remark}")
     if replay.fault is None:
-        click.echo(_praise(found))
+        click.echo(words.praise(replay))
         click.echo(f"Next: edgekit benchmark {found.model}")
-
-
-def _praise(found: Verification) -> str:
-    held = found.replay.held
-    if all(stage in ("same", "unknown") for each in held for stage in each.stages.values()):
-        return f"Right: every byte is the same for {len(held)} pictures."
-    worst = max(each.steps or 0.0 for each in held)
-    return (
-        f"Right for {len(held)} pictures: no score differs by more than {worst:.3g} steps "
-        f"({found.replay.tolerance:g} are allowed)."
-    )
-
-
-def _raise_fault(found: Verification) -> None:
-    """Ends with exit code 1 where a stage differs, and says what to do about it."""
-    from edgekit.errors import NotMetError
-
-    replay, fault = found.replay, found.replay.fault
-    if fault is None:
-        return
-    first = next(held for held in replay.held if held.fault == fault)
-    cause = next((replay.causes[h.vector] for h in replay.held if h.vector in replay.causes), None)
-    message = f"{found.model}: differs in the stage {fault}: {first.vector}: {first.detail}"
-    if cause is not None:
-        message += f"; {cause}"
-    raise NotMetError(message, _ADVICE[fault])

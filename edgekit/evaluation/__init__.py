@@ -2,7 +2,7 @@
 
 from edgekit.evaluation.classifier import Classifier, open_tflite
 from edgekit.evaluation.evaluate import evaluate
-from edgekit.evaluation.predict import Prediction, Predictor, Score, predict
+from edgekit.evaluation.predict import Prediction, Predictor, Score, pictures_in, predict
 from edgekit.evaluation.results import Evaluation, ModelResult
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Score",
     "evaluate",
     "open_tflite",
+    "pictures_in",
     "predict",
 ]

@@ -15,6 +15,7 @@ from edgekit.cpus import usable_cpus
 from edgekit.errors import UnreadableError, UsageError
 from edgekit.evaluation import metrics
 from edgekit.evaluation.classifier import Classifier
+from edgekit.report.table import printable
 from edgekit.runtime import Interpreter
 
 
@@ -51,6 +52,13 @@ class Prediction:
     milliseconds: float = 0.0
     error: str | None = None
 
+    def to_text(self) -> str:
+        """What a terminal shows: the file and the time, then a line for each guess."""
+        if self.error is not None:
+            return f"{self.path}: {self.error}"
+        head = f"{self.path}  ({self.milliseconds:.1f} ms)"
+        return "\n".join((head, *(f"  {s.score:7.2%}  {printable(s.label)}" for s in self.scores)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
@@ -67,13 +75,20 @@ class Prediction:
 class Predictor:
     """A classifier loaded once and used picture by picture, from one thread."""
 
-    def __init__(self, classifier: Classifier, top: int = 5, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        top: int = 5,
+        threads: int | None = None,
+        interpreter: Interpreter | None = None,
+    ) -> None:
         """Loads the model.
 
         Args:
             classifier: The model and its contract.
             top: How many guesses to give; at most as many as there are classes.
             threads: CPU threads; by default all.
+            interpreter: Of the model, where it is loaded already.
 
         Raises:
             UsageError: `top` is not positive.
@@ -83,7 +98,7 @@ class Predictor:
             raise UsageError(f"the best {top} guesses: ask for at least 1")
         self._contract = classifier.contract
         self._top = min(top, classifier.classes)
-        self._interpreter = Interpreter(classifier.model, threads or usable_cpus())
+        self._interpreter = interpreter or Interpreter(classifier.model, threads or usable_cpus())
 
     def predict_frame(self, picture: images.Picture, path: Path | None = None) -> Prediction:
         """Classifies one decoded picture.
@@ -132,7 +147,18 @@ def predict(classifier: Classifier, paths: Iterable[Path], top: int = 5) -> Iter
         UnreadableError: A folder holds no picture.
     """
     predictor = Predictor(classifier, top)
+    for file in pictures_in(paths):
+        yield predictor.predict_file(file)
+
+
+def pictures_in(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files that are given, and the pictures of the folders that are given.
+
+    Raises:
+        UnreadableError: A folder holds no picture.
+    """
     for path in paths:
-        files = [s.path for s in datasets.find(path).samples] if path.is_dir() else [path]
-        for file in files:
-            yield predictor.predict_file(file)
+        if path.is_dir():
+            yield from (sample.path for sample in datasets.find(path).samples)
+        else:
+            yield path

@@ -46,7 +46,8 @@ class Source:
                 raise UnreadableError(f"{origin}: not a video that OpenCV can decode")
             raise RuntimeFailure(
                 f"camera {origin}: can't be opened",
-                "Is it connected, free, and may this user read it? On Linux: ls -l /dev/video*",
+                "Is it connected, free, and may this user read it? On Linux: ls -l /dev/video*. A "
+                "Raspberry Pi camera module needs libcamera: put libcamerify before the command.",
             )
 
     @property

@@ -13,4 +13,5 @@ that a fault is named where it is: `decode -> fit -> input -> inference`.
 | `causes` | what could have gone wrong in preprocessing: BGR, another interpolation, no mean, ... |
 | `replay` | replays on this machine, or reads what an app answered |
 | `on_device` | replays the inference on a board or a phone |
+| `words` | what came out, in words |
 """

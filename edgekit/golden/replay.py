@@ -75,21 +75,21 @@ class Replay:
 
 
 def here(
-    model: bytes, golden: Golden, contract: Contract, tolerance: float | None = None
+    interpreter: Interpreter, golden: Golden, contract: Contract, tolerance: float | None = None
 ) -> Replay:
     """Replays every stage on this machine, with the contract that is in the file now.
 
     Args:
-        model: The bytes of the .tflite file.
+        interpreter: Of the model.
         golden: Its golden vectors.
         contract: Its contract.
-        tolerance: By how many steps a score may differ; by default `allowed`.
+        tolerance: By how many steps a score may differ; by default `allowed`, or `STEPS` with a
+            delegate.
 
     Raises:
-        RuntimeFailure: The runtime refuses the model.
+        RuntimeFailure: The runtime failed.
         UnreadableError: A golden picture can't be decoded.
     """
-    interpreter = Interpreter(model)
     info = interpreter.input
 
     def answer(vector: Vector) -> Answer:
@@ -104,10 +104,12 @@ def here(
         )
 
     runtime, machine = runtime_name(), platform.machine()
+    delegate = interpreter.delegate
     if tolerance is None:
-        tolerance = allowed(golden, runtime, machine)
+        tolerance = STEPS if delegate is not None else allowed(golden, runtime, machine)
     remarks = () if contract == golden.contract else (_changed(golden.contract, contract),)
-    return compare(golden, answer, "local", tolerance, (runtime, machine), remarks)
+    by = "local" if delegate is None else f"local with {delegate}"
+    return compare(golden, answer, by, tolerance, (runtime, machine), remarks)
 
 
 def compare(

@@ -99,6 +99,13 @@ class Golden:
                 "Convert the model again, or take the golden file that came with it.",
             )
 
+    def moved_to(self, model: bytes, name: str) -> Golden:
+        """The same vectors for another file of the same classifier: compiled for an accelerator."""
+        graph = model[: zipped.start(model)]
+        return dataclasses.replace(
+            self, model=name, graph_bytes=len(graph), graph_sha256=_sha256(graph)
+        )
+
     def to_zip(self) -> bytes:
         """The file; same vectors, same bytes."""
         files = {_INDEX: (json.dumps(self._index(), indent=2) + "\n").encode()}
@@ -166,6 +173,17 @@ def find(path: Path, model: bytes, chosen: Path | None = None) -> tuple[Golden, 
         UsageError: There are none, or they are of another model.
         UnreadableError: They are damaged.
     """
+    found = look_for(path, model, chosen)
+    if found is None:
+        raise UsageError(
+            f"{path}: no golden vectors, neither in {beside(path).name} beside it nor inside",
+            f"{_MAKE_ANEW} Elsewhere: --golden FILE.zip",
+        )
+    return found
+
+
+def look_for(path: Path, model: bytes, chosen: Path | None = None) -> tuple[Golden, str] | None:
+    """The same as `find`, but None where there are none."""
     place = chosen or beside(path)
     if chosen is not None or place.is_file():
         try:
@@ -175,10 +193,7 @@ def find(path: Path, model: bytes, chosen: Path | None = None) -> tuple[Golden, 
     else:
         inside = zipped.member(model, EMBEDDED, str(path), _MOST_BYTES)
         if inside is None:
-            raise UsageError(
-                f"{path}: no golden vectors, neither in {place.name} beside it nor inside",
-                f"{_MAKE_ANEW} Elsewhere: --golden FILE.zip",
-            )
+            return None
         data, where = inside, f"{EMBEDDED} in {path}"
     golden = read(data, where)
     golden.require_of(model, str(path), where)

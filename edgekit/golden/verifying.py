@@ -14,7 +14,7 @@ from edgekit.golden.on_device import Place, on_device
 from edgekit.golden.replay import Replay
 from edgekit.golden.stages import STEPS
 from edgekit.golden.vectors import Golden
-from edgekit.runtime import check_in_child
+from edgekit.runtime import Interpreter, check_in_child
 
 
 @dataclass(frozen=True)
@@ -91,5 +91,5 @@ def verify(
                 "Convert it again, or check only the inference with --on local.",
             )
         check_in_child(model, str(path))
-        result = replay.here(model, golden, contract, tolerance)
+        result = replay.here(Interpreter(model), golden, contract, tolerance)
     return Verification(path, golden, found, result)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib
 import importlib.metadata
+import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit import quiet
-from edgekit.errors import MissingError, RuntimeFailure
+from edgekit.errors import MissingError, RuntimeFailure, UsageError
 from edgekit.types import TensorInfo
 
 #: In order of preference: (module, distribution). tflite-runtime serves armv7, where there is no
@@ -24,6 +28,17 @@ _RUNTIMES = (
     ("tflite_runtime.interpreter", "tflite-runtime"),
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
+
+#: Of Coral's runtime for the Edge TPU: https://coral.ai/docs/accelerator/get-started
+_EDGETPU_LIBRARY = "libedgetpu.so.1"
+_WHERE_FROM = {
+    "edgetpu": "Install Coral's runtime (the package libedgetpu1-std): "
+    "https://coral.ai/docs/accelerator/get-started"
+}
+_MENDED = {
+    "edgetpu": "Is the accelerator plugged in, and may this user use it? See the udev rule and "
+    "the group plugdev in https://coral.ai/docs/accelerator/get-started"
+}
 
 _opening = threading.Lock()
 
@@ -46,6 +61,57 @@ def runtime_name() -> str:
     return _runtime()[1]
 
 
+@dataclass(frozen=True)
+class Delegate:
+    """A delegate of a shared library, loaded.
+
+    Attributes:
+        name: As the user gave it.
+        native: The runtime's own.
+    """
+
+    name: str
+    native: Any
+
+
+def load_delegate(name: str) -> Delegate:
+    """Loads a delegate.
+
+    Args:
+        name: `edgetpu`, or `external:PATH[,key=value...]`, as the benchmark takes them.
+
+    Raises:
+        UsageError: It is neither.
+        MissingError: Its library isn't there.
+        RuntimeFailure: It refuses to start: no such accelerator is connected, say.
+    """
+    kind, _, rest = name.partition(":")
+    library, *pairs = rest.split(",")
+    if name == "edgetpu":
+        library = _EDGETPU_LIBRARY
+    elif kind != "external" or not library or not all("=" in pair for pair in pairs):
+        raise UsageError(
+            f"delegate {name}: not known", "Choose edgetpu or external:PATH[,key=value...]."
+        )
+    try:
+        # The runtime itself can't say what is wrong with a library.
+        ctypes.CDLL(library)
+    except OSError as error:
+        raise MissingError(
+            f"delegate {name}: its library can't be loaded: {error}", _WHERE_FROM.get(name)
+        ) from error
+    module, runtime = _runtime()
+    try:
+        with _opening, quiet.native_stderr(), _without_unraisable():
+            native = module.load_delegate(library, dict(pair.split("=", 1) for pair in pairs))
+    except (ValueError, OSError, RuntimeError) as error:
+        reason = str(error).strip() or "it gives no reason"
+        raise RuntimeFailure(
+            f"delegate {name}: {runtime} can't start it: {reason}", _MENDED.get(name)
+        ) from error
+    return Delegate(name, native)
+
+
 class Interpreter:
     """A classifier ready to run: one image in, one vector of scores out.
 
@@ -54,22 +120,36 @@ class Interpreter:
     Attributes:
         input: The model's input.
         output: The model's first output.
+        delegate: The name of the delegate that it was given, or None.
     """
 
-    def __init__(self, model: bytes, threads: int = 1, *, keep_all_tensors: bool = False) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        threads: int = 1,
+        *,
+        keep_all_tensors: bool = False,
+        delegate: Delegate | None = None,
+    ) -> None:
         """Loads a model. Load files of unknown origin with `check_in_child` first.
 
         Args:
             model: The bytes of a .tflite file.
             threads: CPU threads per inference.
             keep_all_tensors: Keep every intermediate value, for `tensor`.
+            delegate: What takes ops from the CPU.
 
         Raises:
             RuntimeFailure: The runtime refuses the model.
             MissingError: No runtime is installed.
         """
-        options = {"experimental_preserve_all_tensors": True} if keep_all_tensors else {}
+        options: dict[str, Any] = {}
+        if keep_all_tensors:
+            options["experimental_preserve_all_tensors"] = True
+        if delegate is not None:
+            options["experimental_delegates"] = [delegate.native]
         self._native = open_native(model, threads, **options)
+        self.delegate = None if delegate is None else delegate.name
         self.input = _info(self._native.get_input_details()[0])
         self.output = _info(self._native.get_output_details()[0])
 
@@ -104,7 +184,7 @@ class Interpreter:
         return [_info(d) for d in self._native.get_tensor_details() if d["name"]]
 
 
-def open_native(model: bytes, threads: int = 1, **options: bool) -> Any:
+def open_native(model: bytes, threads: int = 1, **options: Any) -> Any:
     """The runtime's own interpreter, tensors allocated, for what `Interpreter` doesn't offer.
 
     Args:
@@ -126,6 +206,16 @@ def open_native(model: bytes, threads: int = 1, **options: bool) -> Any:
     except (ValueError, RuntimeError) as error:
         raise RuntimeFailure(f"{name} can't load the model: {error}") from error
     return native
+
+
+@contextlib.contextmanager
+def _without_unraisable() -> Iterator[None]:
+    """Keeps a stray AttributeError off stderr: that of a half-made delegate's `__del__`."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _info(details: dict[str, Any]) -> TensorInfo:
