@@ -1,8 +1,9 @@
 """`make demo`: the main job on a real model and real photos, with the commands a user would type.
 
 Creates EfficientNet-Lite0 with ImageNet weights, converts it to int8, classifies a few photos,
-compares size, agreement and latency of float and int8, and replays the golden vectors. The photos
-are those that scikit-image ships; there are few of them, and `convert` says so.
+compares size, agreement and latency of float and int8, replays the golden vectors, and puts the
+model into the Android app. The photos are those that scikit-image ships; there are few of them, and
+`convert` says so.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def main() -> None:
     edgekit("predict", converted, photos, "--top", "1")
     edgekit("evaluate", model, converted, "--data", photos)
     edgekit("verify", converted)
+    edgekit("bundle", "android", converted, "-o", FOLDER / "app", "--force")
 
 
 def edgekit(*arguments: object) -> None:

@@ -8,6 +8,7 @@ Every verb of the command line is also a call here, loaded when it is first used
     edgekit.inspect("model.tflite")
     edgekit.evaluate(["model.keras", "model.tflite"], data="photos/")
     edgekit.measure("model.tflite", on="ssh:pi@raspberrypi.local")    # `edgekit benchmark`
+    edgekit.bundle_pi("model.tflite", "classifier")                   # `edgekit bundle pi`
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from edgekit.version import __version__
 
 if TYPE_CHECKING:
     from edgekit.api import (
+        bundle_android,
+        bundle_pi,
         compare,
         convert,
         evaluate,
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from edgekit.training.zoo import create
 
 _VERBS = {
+    "bundle_android": "edgekit.api",
+    "bundle_pi": "edgekit.api",
     "compare": "edgekit.api",
     "convert": "edgekit.api",
     "create": "edgekit.training.zoo",
@@ -50,6 +55,8 @@ _VERBS = {
 
 __all__ = [
     "__version__",
+    "bundle_android",
+    "bundle_pi",
     "compare",
     "convert",
     "create",

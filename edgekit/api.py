@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from edgekit.converters import Conversion, Promised
     from edgekit.converters.qat.recipe import Settings as QatSettings
     from edgekit.converters.qat.result import Result
+    from edgekit.deploy.android import AndroidBundle
+    from edgekit.deploy.pi import PiBundle
     from edgekit.golden.verifying import Verification
     from edgekit.report.quantization import QuantizationReport
     from edgekit.training.hooks import Hooks
@@ -388,6 +390,66 @@ def verify(
         tolerance,
         notify,
     )
+
+
+def bundle_android(
+    models: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    notify: Callable[[str], None] = lambda message: None,
+    **options: Any,
+) -> AndroidBundle:
+    """Puts .tflite files into the Android demo, a Gradle project.
+
+    Args:
+        models: The files.
+        output: The folder to write.
+        notify: Called with what should be known.
+        **options: As of `edgekit.deploy.android.bundle`: `application_id`, `app_name`,
+            `assets_only`, `planned`, `force`.
+
+    Raises:
+        EdgekitError: See there.
+    """
+    from edgekit.deploy.android import bundle
+
+    many = [models] if isinstance(models, str | os.PathLike) else models
+    return bundle([Path(model) for model in many], Path(output), notify=notify, **options)
+
+
+def bundle_pi(
+    model: PathLike,
+    output: PathLike,
+    golden: PathLike | None = None,
+    *,
+    install: str | None = None,
+    notify: Callable[[str], None] = lambda message: None,
+    **options: Any,
+) -> PiBundle:
+    """Makes the Raspberry Pi package of a .tflite file: a folder and a .tar.gz.
+
+    Args:
+        model: The file.
+        output: The folder to write.
+        golden: Its golden vectors, where they aren't beside it.
+        install: A device to put it on, install it and verify it there: `ssh:user@host[:port]`.
+        notify: Called with what should be known.
+        **options: As of `edgekit.deploy.pi.bundle`: `for_edgetpu`, `wheels`, `force`.
+
+    Raises:
+        EdgekitError: See there, and `edgekit.deploy.installing.install`.
+    """
+    from edgekit.deploy import installing
+    from edgekit.deploy.pi import bundle
+    from edgekit.devices import open_device
+
+    if install is not None:
+        open_device(install)  # a name that is none is told before any work
+    chosen = None if golden is None else Path(golden)
+    made = bundle(Path(model), Path(output), chosen, notify=notify, **options)
+    if install is not None:
+        installing.install(made, install, notify)
+    return made
 
 
 def measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -100,8 +101,14 @@ def bundle(
         )
     compiled = edgetpu.compile_model(shipped, notify) if for_edgetpu else None
     files = _files(shipped, compiled) | _wheels(wheels, notify)
+    fresh = not output.exists()
     folder.write(output, files)
-    write_all({archive: _packed(output.name, output, files)})
+    try:
+        write_all({archive: _packed(output.name, output, files)})
+    except BaseException:
+        if fresh:
+            shutil.rmtree(output)
+        raise
     words = None if compiled is None else compiled.in_words
     return PiBundle(output, archive, shipped.name, len(files), words)
 
