@@ -4,12 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test native wheel clean
+.PHONY: demo test native kotlin wheel clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python benchmarks/demo.py
 
-test: $(VENV)/dev.installed native
+test: $(VENV)/dev.installed native kotlin
 	@start=$$(date +%s); $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
 	  && $(BIN)/mypy --explicit-package-bases benchmarks && $(BIN)/python -m pytest; \
 	  code=$$?; echo "make test took $$(( $$(date +%s) - start )) s"; exit $$code
@@ -17,6 +17,10 @@ test: $(VENV)/dev.installed native
 # The benchmark binary for x86-64, aarch64 and armv7, with no system toolchain.
 native: $(VENV)/dev.installed
 	$(BIN)/python benchmarks/native/build.py
+
+# The compiler that the Android app's Kotlin is checked with; where there is no npm, tests skip.
+kotlin: $(VENV)/dev.installed
+	$(BIN)/python tests/android_support.py
 
 # A wheel in a clean environment without TensorFlow: the light road. It carries the binaries.
 wheel: $(VENV)/dev.installed native

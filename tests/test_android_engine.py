@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from android_support import DEMO, JSON, compile_engine, run
 from conftest import COLOURS, build_colour_model, zip_of
 
 from edgekit import images, tflite
@@ -20,33 +20,20 @@ from edgekit.contract import NORMALIZATIONS, Contract
 from edgekit.evaluation import metrics
 from edgekit.golden import making, vectors
 
-_ROOT = Path(__file__).resolve().parents[1]
-_ENGINE = _ROOT / "android_demo" / "classifier" / "src" / "main" / "java"
-#: Android's own org.json, from Debian's libandroid-json-java.
-_JSON = Path("/usr/share/java/com.android.json.jar")
+_ENGINE = DEMO / "classifier" / "src" / "main" / "java"
+_HARNESS = Path(__file__).resolve().parent / "android" / "Harness.java"
 
 Java = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def java(tmp_path_factory: pytest.TempPathFactory) -> Java:
-    """Runs the harness around the engine, compiled as for Android: Java 11, no warning."""
-    if shutil.which("javac") is None:
-        pytest.skip("no javac on this machine")
-    if not _JSON.exists():
-        pytest.skip("no org.json on this machine: apt install libandroid-json-java")
+    """Runs the harness around the engine."""
     classes = tmp_path_factory.mktemp("classes")
-    path = f"{_JSON}:{classes}"
-    compiler = ("javac", "--release", "11", "-Xlint:all", "-Werror", "-cp", path, "-d", classes)
-    _run(*compiler, *_ENGINE.rglob("*.java"))
-    _run("javac", "-cp", path, "-d", classes, _ROOT / "tests" / "android" / "Harness.java")
-    return lambda *arguments: _run("java", "-cp", path, "Harness", *arguments)
-
-
-def _run(*command: object) -> str:
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    compile_engine(classes)
+    path = f"{JSON}:{classes}"
+    run("javac", "-cp", path, "-d", classes, _HARNESS)
+    return lambda *arguments: run("java", "-cp", path, "Harness", *arguments)
 
 
 def test_the_engine_imports_nothing_of_android() -> None:

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from android_support import run_junit
 from conftest import COLOURS, build_colour_model, zip_of
 from deploy_support import CONTRACT, classifier
 from devices_support import tmpfs
@@ -74,6 +75,22 @@ def test_the_rest_is_the_demo(app: Path) -> None:
         b"applicationId=com.example.colours\nappName=Farben & T\\u00f6ne\n"
     )
     assert os.access(app / "gradlew", os.X_OK)
+
+
+def test_the_engine_replays_the_bundle(app: Path) -> None:
+    """The engine's own JUnit tests, on this very bundle: every stage up to the input, in a JVM."""
+    report = run_junit(app / _ASSETS.parent)
+    assert "colours" in report
+    assert "No._2_new" in report
+    assert "0 tests failed" in report
+
+
+def test_the_engine_notices_a_spoilt_bundle(app: Path, tmp_path: Path) -> None:
+    assets = Path(shutil.copytree(app / _ASSETS.parent, tmp_path / "assets"))
+    contract = dataclasses.replace(CONTRACT, fit="pad")
+    (assets / "models" / "colours.contract.json").write_text(contract.to_json())
+    with pytest.raises(AssertionError, match=r"colours .* in the stage fit"):
+        run_junit(assets)
 
 
 def test_assets_only(run_cli, model: Path, tmp_path: Path) -> None:
@@ -189,6 +206,7 @@ def test_names_that_clash(run_cli, model: Path, tmp_path: Path, names: tuple[str
         (("--app-id", "birds"), "application id"),
         (("--app-id", "com.1birds"), "application id"),
         (("--app-name", " "), "app name"),
+        (("--app-name", "@home"), "references"),
         (("--assets-only", "--build"), "makes no app"),
         (("--delegate", "npu"), "npu"),
     ],

@@ -120,6 +120,11 @@ def _check_names(application_id: str, app_name: str) -> None:
         )
     if not app_name.strip() or not app_name.isprintable():
         raise UsageError(f"app name {app_name!r}: can't be shown on a screen")
+    if app_name.strip().startswith(("@", "?")):
+        raise UsageError(
+            f"app name {app_name!r}: begins as Android's references to resources do",
+            "Begin it with another character.",
+        )
 
 
 def _check_feeds(shipped: Shipment) -> None:

@@ -69,7 +69,7 @@ public final class Harness {
     try {
       Golden golden = Golden.read(Files.newInputStream(zip));
       Path model = folder.resolve("model.tflite");
-      if (Files.exists(model)) said.put("of_model", golden.isOf(Files.readAllBytes(model)));
+      if (Files.exists(model)) said.put("of_model", golden.isOf(ByteBuffer.wrap(Files.readAllBytes(model))));
       int[] at = {0};
       GoldenCheck.Model runtime =
           input -> {

@@ -3,6 +3,7 @@ package dev.edgekit.classifier;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -106,15 +107,19 @@ public final class Golden {
   }
 
   /** Whether they are of this model: its bytes, with or without the zip behind them. */
-  public boolean isOf(byte[] model) {
-    if (model.length < graphBytes || graphBytes < 0) return false;
+  public boolean isOf(ByteBuffer model) {
+    if (model.capacity() < graphBytes || graphBytes < 0) return false;
     return sha256(model, graphBytes).equals(graphSha256);
   }
 
-  static String sha256(byte[] data, int length) {
+  /** Of the first bytes, which aren't copied: a model may be mapped into memory. */
+  static String sha256(ByteBuffer data, int length) {
+    ByteBuffer part = data.duplicate();
+    Buffers.rewind(part);
+    Buffers.limit(part, length);
     try {
       MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      digest.update(data, 0, length);
+      digest.update(part);
       StringBuilder text = new StringBuilder();
       for (byte value : digest.digest()) text.append(String.format("%02x", value));
       return text.toString();
@@ -142,20 +147,7 @@ public final class Golden {
   }
 
   private static TensorSpec spec(JSONObject values) throws JSONException, ContractException {
-    TensorSpec.Type type;
-    switch (values.getString("dtype")) {
-      case "float32":
-        type = TensorSpec.Type.FLOAT32;
-        break;
-      case "int8":
-        type = TensorSpec.Type.INT8;
-        break;
-      case "uint8":
-        type = TensorSpec.Type.UINT8;
-        break;
-      default:
-        throw new ContractException("Tensors of " + values.getString("dtype") + " aren't known.");
-    }
+    TensorSpec.Type type = TensorSpec.Type.of(values.getString("dtype"));
     long size = 1;
     JSONArray shape = values.getJSONArray("shape");
     for (int i = 0; i < shape.length(); i++) size *= shape.getInt(i);

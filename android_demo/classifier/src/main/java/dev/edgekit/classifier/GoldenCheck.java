@@ -12,7 +12,12 @@ public final class GoldenCheck {
     DECODE,
     FIT,
     INPUT,
-    INFERENCE
+    INFERENCE;
+
+    /** As edgekit's documents call it. */
+    String word() {
+      return name().toLowerCase(Locale.ROOT);
+    }
   }
 
   /** Decodes a PNG file; the platform does it. */
@@ -47,11 +52,19 @@ public final class GoldenCheck {
   public static final float STEPS = 3;
 
   private final Golden golden;
+  private final Contract contract;
   private final InputTable table;
 
+  /** With the contract that the golden vectors were made with. */
   public GoldenCheck(Golden golden) throws ContractException {
+    this(golden, golden.contract);
+  }
+
+  /** With the contract that an app uses: so an edited one shows. */
+  public GoldenCheck(Golden golden, Contract contract) throws ContractException {
     this.golden = golden;
-    this.table = new InputTable(golden.contract, golden.input);
+    this.contract = contract;
+    this.table = new InputTable(contract, golden.input);
   }
 
   /** Replays all vectors; the first fault ends it. */
@@ -66,11 +79,11 @@ public final class GoldenCheck {
   private Result check(Golden.Vector vector, Decoder decoder, Model model)
       throws ContractException {
     Picture picture = decoder.decode(vector.picture);
-    if (!Golden.sha256(picture.rgb, picture.rgb.length).equals(vector.decodedSha256)) {
+    if (!sha256(picture).equals(vector.decodedSha256)) {
       return differs(Stage.DECODE, vector, "the decoded picture has other pixels");
     }
-    Picture fitted = Fit.toInput(picture, golden.contract);
-    if (!Golden.sha256(fitted.rgb, fitted.rgb.length).equals(vector.fittedSha256)) {
+    Picture fitted = Fit.toInput(picture, contract);
+    if (!sha256(fitted).equals(vector.fittedSha256)) {
       return differs(Stage.FIT, vector, "the fitted picture has other pixels");
     }
     byte[] input = new byte[vector.input.length];
@@ -80,7 +93,8 @@ public final class GoldenCheck {
     }
     if (model == null) return new Result(null, "");
     ByteBuffer direct = ByteBuffer.allocateDirect(input.length).order(ByteOrder.nativeOrder());
-    direct.put(input).rewind();
+    direct.put(input);
+    Buffers.rewind(direct);
     return compare(vector, Scores.read(model.run(direct), golden.output));
   }
 
@@ -108,6 +122,10 @@ public final class GoldenCheck {
               + golden.contract.label(vector.answer));
     }
     return new Result(null, "");
+  }
+
+  private static String sha256(Picture picture) {
+    return Golden.sha256(ByteBuffer.wrap(picture.rgb), picture.rgb.length);
   }
 
   private static Result differs(Stage stage, Golden.Vector vector, String how) {

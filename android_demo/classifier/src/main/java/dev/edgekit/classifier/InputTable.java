@@ -47,7 +47,7 @@ public final class InputTable {
   /** The input's bytes, in the order of this machine. */
   public void write(Picture fitted, ByteBuffer into) {
     into.order(ByteOrder.nativeOrder());
-    into.rewind();
+    Buffers.rewind(into);
     byte[] rgb = fitted.rgb;
     for (int i = 0; i < rgb.length; i += 3) {
       for (int c = 0; c < 3; c++) {
@@ -59,7 +59,7 @@ public final class InputTable {
         }
       }
     }
-    into.rewind();
+    Buffers.rewind(into);
   }
 
   private byte[][] quantize() {

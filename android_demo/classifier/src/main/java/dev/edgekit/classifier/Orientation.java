@@ -4,6 +4,26 @@ package dev.edgekit.classifier;
 public final class Orientation {
   private Orientation() {}
 
+  /**
+   * The orientation of a frame that stands upright once it is turned clockwise, as CameraX tells it.
+   *
+   * @param degrees 0, 90, 180 or 270.
+   */
+  public static int ofRotation(int degrees) {
+    switch (degrees) {
+      case 0:
+        return 1;
+      case 90:
+        return 6;
+      case 180:
+        return 3;
+      case 270:
+        return 8;
+      default:
+        throw new IllegalArgumentException("a frame turned by " + degrees + " degrees");
+    }
+  }
+
   /** The upright picture; an orientation that isn't 2 to 8 leaves it as it is. */
   public static Picture upright(Picture stored, int orientation) {
     if (orientation < 2 || orientation > 8) return stored;

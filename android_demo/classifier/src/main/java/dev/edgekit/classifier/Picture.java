@@ -1,5 +1,7 @@
 package dev.edgekit.classifier;
 
+import java.nio.ByteBuffer;
+
 /** Pixels: 8-bit RGB, row by row, without gaps. */
 public final class Picture {
   public final int width;
@@ -30,6 +32,42 @@ public final class Picture {
       rgb[at++] = (byte) argb[i];
     }
     return new Picture(width, height, rgb);
+  }
+
+  /**
+   * A picture of bytes R, G, B, A with gaps, as CameraX and Bitmap.copyPixelsToBuffer give them.
+   * Alpha is dropped.
+   *
+   * @param rowStride Bytes from one row to the next.
+   * @param pixelStride Bytes from one pixel to the next.
+   */
+  public static Picture ofRgba(
+      ByteBuffer rgba, int width, int height, int rowStride, int pixelStride) {
+    byte[] rgb = new byte[3 * width * height];
+    // One copy of a row instead of a call for each byte: frames come 30 times a second. Of the last
+    // row there may be no more than its pixels.
+    byte[] row = new byte[(width - 1) * pixelStride + 3];
+    ByteBuffer source = rgba.duplicate();
+    for (int y = 0, at = 0; y < height; y++) {
+      Buffers.position(source, y * rowStride);
+      source.get(row);
+      for (int from = 0; from < row.length; from += pixelStride) {
+        rgb[at++] = row[from];
+        rgb[at++] = row[from + 1];
+        rgb[at++] = row[from + 2];
+      }
+    }
+    return new Picture(width, height, rgb);
+  }
+
+  /** Android's packed pixels (0xAARRGGBB), without transparency. */
+  public int[] toArgb() {
+    int[] argb = new int[width * height];
+    for (int i = 0, at = 0; i < argb.length; i++) {
+      argb[i] =
+          0xff << 24 | (rgb[at++] & 0xff) << 16 | (rgb[at++] & 0xff) << 8 | rgb[at++] & 0xff;
+    }
+    return argb;
   }
 
   /** A part of it. */

@@ -28,7 +28,7 @@ public final class Scores {
   /** Real values of an output's bytes. */
   public static float[] read(ByteBuffer output, TensorSpec spec) {
     ByteBuffer bytes = output.duplicate().order(ByteOrder.nativeOrder());
-    bytes.rewind();
+    Buffers.rewind(bytes);
     float[] scores = new float[spec.size];
     for (int i = 0; i < scores.length; i++) {
       switch (spec.type) {

@@ -13,6 +13,16 @@ public final class TensorSpec {
     Type(int bytes) {
       this.bytes = bytes;
     }
+
+    /**
+     * The type of this name, as edgekit and TFLite write it.
+     *
+     * @throws ContractException It is none of these.
+     */
+    public static Type of(String name) throws ContractException {
+      for (Type type : values()) if (type.name().equalsIgnoreCase(name)) return type;
+      throw new ContractException("Tensors of " + name + " aren't known.");
+    }
   }
 
   public final Type type;

@@ -1,0 +1,8 @@
+package androidx.camera.core;
+
+import androidx.annotation.NonNull;
+
+public interface Camera {
+  @NonNull
+  CameraInfo getCameraInfo();
+}
