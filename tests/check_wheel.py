@@ -94,14 +94,24 @@ def use(work: Path, edgekit: Path) -> None:
     said = run(package / "classify.py", photo)
     check("red" in said.stdout, "and classifies")
     run(edgekit, "bundle", "android", shipped, "-o", work / "app")
-    gradle = (work / "app" / "app" / "build.gradle.kts").is_file()
-    check(gradle, "the wheel carries the Android demo")
+    demo = tracked("android_demo")
+    check(demo <= files_of(work / "app"), f"the app has all {len(demo)} files of the demo")
 
     keras_file = work / "k.keras"
     with zipfile.ZipFile(keras_file, "w") as archive:
         archive.writestr("config.json", "{}")
     refused = run(edgekit, "convert", "--int8", keras_file, expect=5)
     check('pip install "edgekit[convert]"' in refused.stderr, "convert says what to install")
+
+
+def tracked(folder: str) -> set[str]:
+    """What git knows below a folder, relative to it."""
+    listed = run("git", "-C", ROOT / folder, "ls-files", ".").stdout
+    return set(listed.splitlines())
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def run(*command: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
