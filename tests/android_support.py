@@ -89,8 +89,10 @@ def compile_engine(classes: Path) -> None:
     _javac(classes, [JSON], (_ENGINE / "main").rglob("*.java"))
 
 
-def link_resources(folder: Path) -> Path:
+def link_resources(folder: Path, assets: Path | None = None) -> Path:
     """Compiles the app's resources and links them with the manifest; gives the folder of R.java.
+
+    `folder`/app.apk is what comes of it: with assets, models stored uncompressed.
 
     Debian's framework is Android 10's. The manifest element `uses-native-library` came with 12, so
     it is left out here.
@@ -105,10 +107,12 @@ def link_resources(folder: Path) -> Path:
     (folder / "AndroidManifest.xml").write_text(manifest, "utf-8")
     run("aapt2", "compile", "--dir", APP / "res", "-o", folder / "resources.zip")
     versions = catalog()["versions"]
+    packed = () if assets is None else ("-A", assets, "-0", ".tflite")
     run(
         *("aapt2", "link", "-I", _FRAMEWORK, "--manifest", folder / "AndroidManifest.xml"),
         *("--min-sdk-version", versions["minSdk"], "--target-sdk-version", versions["targetSdk"]),
-        *("--java", folder / "java", "-o", folder / "app.apk", folder / "resources.zip"),
+        *("--java", folder / "java", "-o", folder / "app.apk", *packed),
+        folder / "resources.zip",
     )
     return folder / "java"
 

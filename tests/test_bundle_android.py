@@ -8,10 +8,11 @@ import json
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
-from android_support import run_junit
+from android_support import link_resources, run_junit
 from conftest import COLOURS, build_colour_model, zip_of
 from deploy_support import CONTRACT, classifier
 from devices_support import tmpfs
@@ -83,6 +84,18 @@ def test_the_engine_replays_the_bundle(app: Path) -> None:
     assert "colours" in report
     assert "No._2_new" in report
     assert "0 tests failed" in report
+
+
+def test_models_are_packed_as_they_are(app: Path, tmp_path: Path) -> None:
+    """Android's packager with the option that Gradle gives it: a model can be memory-mapped."""
+    link_resources(tmp_path, app / _ASSETS.parent)
+    with zipfile.ZipFile(tmp_path / "app.apk") as apk:
+        packed = {i.filename: i for i in apk.infolist() if i.filename.startswith("assets/")}
+    files = {path.name for path in (app / _ASSETS).iterdir()}
+    assert packed.keys() == {f"assets/models/{name}" for name in files}
+    models = [info for name, info in packed.items() if name.endswith(".tflite")]
+    assert len(models) == 2
+    assert all(info.compress_type == zipfile.ZIP_STORED for info in models)
 
 
 def test_the_engine_notices_a_spoilt_bundle(app: Path, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from edgekit import tflite
 from edgekit.contract import Contract
 from edgekit.errors import UnreadableError, UsageError
+from edgekit.evaluation import open_tflite
 from edgekit.golden import making, vectors
 from edgekit.golden.vectors import Golden
-from edgekit.runtime import check_in_child
+from edgekit.overrides import Overrides
 
 #: What programs on devices read scores from.
 _OUTPUT_DTYPES = ("float32", "int8", "uint8")
@@ -79,22 +80,16 @@ def take(
     except OSError as error:
         raise UnreadableError(f"{path}: {error.strerror or error}") from error
     model = tflite.read(data, str(path))
-    height, width, classes = tflite.classifier_shape(model, str(path))
     _check_runs(model, str(path))
-    check_in_child(data, str(path))
-    contract = tflite.read_contract(data, str(path))
-    if contract is None:
+    if tflite.read_contract(data, str(path)) is None:
         raise UsageError(
             f"{path}: carries no preprocessing contract: a device would have to guess how a "
             "picture becomes its input",
             "Convert it with `edgekit convert`, which packs one into the file.",
         )
-    if (contract.height, contract.width) != (height, width):
-        raise UsageError(
-            f"{path}: its contract says {contract.height} x {contract.width}, its input is "
-            f"{height} x {width}",
-            "The file was changed after edgekit packed it; convert it again.",
-        )
+    classifier = open_tflite(path, Overrides())
+    _check_scores(model, str(path))
+    contract = classifier.contract
     if contract.labels is None:
         notify(f"{path.name} has no labels: its classes will be numbers. Convert with --labels.")
     found = vectors.look_for(path, data, golden)
@@ -111,7 +106,7 @@ def take(
         path,
         data,
         contract,
-        classes,
+        classifier.classes,
         ops,
         making.make(data, path.name, contract, []) if found is None else found[0],
     )
@@ -145,6 +140,9 @@ def _check_runs(model: tflite.Model, where: str) -> None:
             f"{where}: needs {', '.join(custom)}, which no runtime on a device has",
             "Convert it with `edgekit convert`, which writes builtin ops only.",
         )
+
+
+def _check_scores(model: tflite.Model, where: str) -> None:
     scores = model.main.tensors[model.main.outputs[0]]
     if scores.dtype not in _OUTPUT_DTYPES:
         raise UsageError(
