@@ -57,7 +57,7 @@ def test_the_demo_with_the_models_in_place(app: Path, model: Path) -> None:
     assert json.loads((assets / first["contract"]).read_text())["contract"] == CONTRACT.to_dict()
     golden = vectors.read((assets / first["golden"]).read_bytes(), "golden")
     golden.require_of(model.read_bytes(), "m", "g")
-    assert second["name"] == "No._2_new"
+    assert second["name"] == "No_2_new"
     listed = {"index.json", *(e[k] for e in (first, second) for k in e if isinstance(e[k], str))}
     assert {path.name for path in assets.iterdir()} <= listed
 
@@ -82,7 +82,7 @@ def test_the_engine_replays_the_bundle(app: Path) -> None:
     """The engine's own JUnit tests, on this very bundle: every stage up to the input, in a JVM."""
     report = run_junit(app / _ASSETS.parent)
     assert "colours" in report
-    assert "No._2_new" in report
+    assert "No_2_new" in report
     assert "0 tests failed" in report
 
 

@@ -25,7 +25,7 @@ class Shipment:
     """A model and what goes with it.
 
     Attributes:
-        name: What its files are called: letters, digits, `.`, `_`, `-`.
+        name: What its files are called: letters, digits, `_`, `-`.
         path: The .tflite file it was read from.
         model: Its bytes.
         contract: Its preprocessing contract.
@@ -153,5 +153,9 @@ def _check_scores(model: tflite.Model, where: str) -> None:
 
 
 def _safe(path: Path) -> str:
-    """The file's name without its suffix, as it may be in a zip, an asset or a shell."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-") or "model"
+    """The file's name without its suffix, as it may be in a zip, an asset or a shell.
+
+    It has no dots: Android's packager takes all behind the first one for the suffix, and would
+    compress a model that is to stay as it is.
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem).strip("_-") or "model"
