@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,8 +72,7 @@ def test_what_is_in_the_package(package: Path, model: Path) -> None:
 
 
 def test_the_archive_is_the_folder(package: Path, tmp_path: Path) -> None:
-    with tarfile.open(package.with_name("pi package.tar.gz")) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xzf", f"{package}.tar.gz"], check=True, cwd=tmp_path)
     there = tmp_path / "pi package"
     names = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
     assert {path.relative_to(there) for path in there.rglob("*") if path.is_file()} == names
