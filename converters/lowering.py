@@ -19,12 +19,13 @@ to 26.0 dB; Swin-T from 29.4 to 30.1 dB, and from 199 to 140 ms.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgekit.converters.rewriting import Array, Graph, Op, Options
+from edgekit.tflite.schema import ACTIVATIONS
 
 #: With fewer keys an even share is 8 steps of SOFTMAX's output or more, and the two roundings that
 #: centring the values adds cost more than it brings.
@@ -36,12 +37,13 @@ _NO_ACTIVATION: dict[str, Options] = {
 }
 
 
-def lower(model: bytes, where: str) -> bytes:
+def lower(model: bytes, where: str, spelled_out: Sequence[str] = ()) -> bytes:
     """Rewrites a float model; without one of the patterns it comes back as it is.
 
     Args:
         model: A float32 .tflite file, batch 1, tensor names unique.
         where: The file it came from, for errors.
+        spelled_out: Ops of `SPELLED_OUT` that are to be written with simpler ones.
     """
     graph = Graph(model, where)
     rewrites: dict[str, Callable[[Graph, Op], bool]] = {
@@ -49,6 +51,7 @@ def lower(model: bytes, where: str) -> bytes:
         "RSQRT": _normalize_in_order,
         "BATCH_MATMUL": _centre_values,
         "NEG": _multiply_by_minus_one,
+        **{name: SPELLED_OUT[name] for name in spelled_out},
     }
     changed = False
     for name, rewrite in rewrites.items():
@@ -345,6 +348,34 @@ def _multiply_by_minus_one(graph: Graph, negation: Op) -> bool:
     minus_one = graph.add_constant("minus_one", np.array([-1], np.float32))
     graph.replace(negation, [_binary(graph, "MUL", negation.inputs[0], minus_one, negation.output)])
     return True
+
+
+def _spell_out_hard_swish(graph: Graph, swish: Op) -> bool:
+    """`x * relu6(x + 3) / 6`, its definition (Howard et al., "Searching for MobileNetV3", 5.2)."""
+    x, name, shape = swish.inputs[0], graph.name(swish.output), graph.shape(swish.output)
+    three = graph.add_constant(f"{name}/three", np.array([3], np.float32))
+    sixth = graph.add_constant(f"{name}/sixth", np.array([1 / 6], np.float32))
+    gate = graph.add_activation(f"{name}/relu6", shape)
+    share = graph.add_activation(f"{name}/share", shape)
+    clipped = ("AddOptions", {"fused_activation_function": ACTIVATIONS.index("RELU6")})
+    graph.replace(
+        swish,
+        [
+            graph.new_op("ADD", [x, three], gate, clipped),
+            _binary(graph, "MUL", gate, sixth, share),
+            _binary(graph, "MUL", x, share, swish.output),
+        ],
+    )
+    return True
+
+
+#: Ops that an accelerator may lack, and how to write them with ones that it has.
+SPELLED_OUT: dict[str, Callable[[Graph, Op], bool]] = {"HARD_SWISH": _spell_out_hard_swish}
+
+
+def lacking(ops: Container[str]) -> tuple[str, ...]:
+    """Which of `SPELLED_OUT` are not among the ops of an accelerator."""
+    return tuple(name for name in SPELLED_OUT if name not in ops)
 
 
 def _binary(graph: Graph, name: str, first: int, second: int, output: int) -> Op:

@@ -42,6 +42,9 @@ class Options:
             stays within, in percent; 100 for plain extremes.
         granularity: `channel` for weights with a scale for each output channel, `tensor` for one
             scale in all, which older accelerators need.
+        mixed: What a few layers may be computed in, one of `MIXED`, or None.
+        spelled_out: Ops that are written with simpler ones, which an accelerator has; of
+            `edgekit.converters.lowering.SPELLED_OUT`.
     """
 
     quantization: str = "int8"
@@ -55,6 +58,7 @@ class Options:
     range_percentile: float = 95.0
     granularity: str = "channel"
     mixed: str | None = None
+    spelled_out: tuple[str, ...] = ()
 
     @property
     def per_channel(self) -> bool:
@@ -84,6 +88,7 @@ def make_options(
     range_percentile: float = 95.0,
     granularity: str = "channel",
     mixed: str | None = None,
+    spelled_out: tuple[str, ...] = (),
 ) -> Options:
     """Checks what is asked for and fills in the defaults.
 
@@ -135,4 +140,5 @@ def make_options(
         range_percentile,
         granularity,
         mixed,
+        spelled_out if quantization in INTEGER else (),
     )

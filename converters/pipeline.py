@@ -167,9 +167,11 @@ def convert(
     read = reading.read(request, watch)
     contract = read.found.contract
     calibrated = None
+    spelled_out = _spelled_out(read, options)
     if options.quantization in INTEGER:
         if read.learned is None:  # what was trained is not rewritten any more
-            read = dataclasses.replace(read, model=lowering.lower(read.model, str(source)))
+            lowered = lowering.lower(read.model, str(source), options.spelled_out)
+            read = dataclasses.replace(read, model=lowered)
         if _needs_ranges(read, options):
             assert read.calibration is not None
             with watch.stage("calibrate") as progress:
@@ -224,7 +226,7 @@ def convert(
         calibration_source=_calibration_source(read, calibrated),
         calibration_method=calibrated.method if calibrated else None,
         calibration_sha256=read.calibration.digest if read.calibration else None,
-        warnings=_warnings(read, final, calibrated, options, str(output)),
+        warnings=(*_warnings(read, final, calibrated, options, str(output)), *spelled_out),
         float_bytes=len(read.model),
         output_bytes=len(final),
         quality=quality,
@@ -280,6 +282,22 @@ def _quantized(read: Read, options: Options, calibrated: calibrate.Calibration |
 def _has_learned(read: Read, options: Options) -> bool:
     """Whether the source was trained to be quantized as is asked for."""
     return read.learned is not None and options.quantization == "int8"
+
+
+def _spelled_out(read: Read, options: Options) -> list[str]:
+    """What is said of the ops that are to be written with simpler ones."""
+    names = [op.name for op in tflite.read(read.model, "float model").main.operators]
+    found = {name: names.count(name) for name in options.spelled_out if name in names}
+    if read.learned is not None:
+        return [
+            f"{count} {name} are left as they are: the model was trained to be quantized with them"
+            for name, count in found.items()
+        ]
+    return [
+        f"{count} {name} are written with simpler ops, which the target has. They give the same in "
+        "real numbers, and round more often in int8: see the accuracy"
+        for name, count in found.items()
+    ]
 
 
 def _needs_ranges(read: Read, options: Options) -> bool:

@@ -11,10 +11,12 @@ import click
 from edgekit.cli.options import contract_options, force_option, json_option
 from edgekit.cli.progress import ProgressBars
 from edgekit.cli.promise import Asked, promise_options, render_rungs, showing_rungs
+from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgekit.converters import Conversion
     from edgekit.overrides import Overrides
+    from edgekit.targets import Placement, Target
 
 _WORST_LAYERS = 5
 _IO_TYPES = ("int8", "uint8", "float32")
@@ -43,6 +45,7 @@ Examples:
   edgekit convert --int8 model.h5 --data photos/ --preprocess tf -o model_int8.tflite
   edgekit convert --float16 saved_model/ -o model.tflite --preprocess unit
   edgekit convert --int8 model.keras --data photos/ --layers
+  edgekit convert --int8 model.keras --data photos/ --target coral
   edgekit convert --int8 model.keras --data photos/ --max-drop 1
   edgekit convert --int8 model.keras --data photos/ --min-agreement 97 --rungs rounding
 
@@ -163,6 +166,12 @@ is not installed.
     help="Keep the golden vectors inside the .tflite, not beside it.",
 )
 @click.option("--no-golden", "golden", flag_value="none", help="Keep none.")
+@click.option(
+    "--target",
+    "wanted",
+    metavar="NAME",
+    help="Hold the file against where it is to run: coral, pi4, android_gpu, ...",
+)
 @force_option
 @json_option
 def command(
@@ -185,6 +194,7 @@ def command(
     seed: int,
     modules: tuple[str, ...],
     golden: str | None,
+    wanted: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -198,9 +208,13 @@ def command(
     With --max-drop or --min-agreement it is written only if it keeps that: the photos are split
     into some to calibrate on and others to judge by, and better and dearer ways to quantize are
     tried until the judging photos say that it is kept.
+
+    With --target it says which ops the target's accelerator will take, and why not the others; a
+    form that the target can't use is refused before any work is done.
     """
     from edgekit.converters import convert, make_options
 
+    target = None if wanted is None else _target(wanted, quantization, input_type, output_type)
     options = make_options(
         quantization,
         engine,
@@ -213,6 +227,7 @@ def command(
         range_percentile,
         "tensor" if per_tensor else "channel",
         promise.mixed,
+        _spelled_out(target),
     )
     promised = promise.promised()
     with showing_rungs(as_json), ProgressBars(quiet=as_json) as bars:
@@ -232,9 +247,51 @@ def command(
         )
     if as_json:
         document = json.loads(conversion.passport.read_text("utf-8"))
-        click.echo(json.dumps(document | {"written": str(conversion.output)}, indent=2))
+        document["written"] = str(conversion.output)
+        if target is not None:
+            document["placement"] = _placement(conversion, target).to_dict()
+        click.echo(json.dumps(document, indent=2))
         return
     _render(conversion, data)
+    if target is not None:
+        from edgekit.cli import inspect_target
+
+        click.echo(f"\nOn {target.title}:")
+        inspect_target.render(_placement(conversion, target))
+
+
+def _target(
+    wanted: str, quantization: str, input_type: str | None, output_type: str | None
+) -> Target:
+    """The target, where it can use what was asked for."""
+    from edgekit import targets
+
+    target = targets.find(wanted)
+    if target.quantization not in ("any", quantization):
+        raise UsageError(
+            f"{target.title} takes {target.quantization}, not {quantization}",
+            f"Convert with --{target.quantization}.",
+        )
+    for option, dtype in (("--input-type", input_type), ("--output-type", output_type)):
+        if dtype is not None and dtype not in target.io_types:
+            raise UsageError(f"{option} {dtype}: {target.title} takes {', '.join(target.io_types)}")
+    return target
+
+
+def _spelled_out(target: Target | None) -> tuple[str, ...]:
+    """The ops that the target's accelerator lacks, and that can be written with others."""
+    from edgekit.converters import lowering
+
+    if target is None or target.accelerator is None:
+        return ()
+    return lowering.lacking(target.accelerator.ops)
+
+
+def _placement(conversion: Conversion, target: Target) -> Placement:
+    from edgekit import targets, tflite
+
+    data = conversion.output.read_bytes()
+    return targets.place(tflite.read(data, str(conversion.output)), target)
 
 
 def _render(conversion: Conversion, data: Path | None) -> None:

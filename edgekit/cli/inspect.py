@@ -25,6 +25,8 @@ Examples:
   edgekit inspect model.tflite
   edgekit inspect model.tflite --ops
   edgekit inspect model.tflite --json | jq .arithmetic.kind
+  edgekit inspect model.tflite --target coral
+  edgekit inspect model.tflite --target android_nnapi@29 --ops
   edgekit inspect model.tflite --quantization --against model.keras --data photos
   edgekit inspect model.tflite --quantization --against model.keras --data photos \\
       --worst 20 --csv layers.csv --plot layers.png --node-data layers.json
@@ -32,6 +34,17 @@ Examples:
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--ops", is_flag=True, help="List every op.")
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Predict which ops run where on a target: coral, pi4, android_gpu, android_nnapi@30, "
+    "a .toml file of your own.",
+)
+@click.option(
+    "--multiple-subgraphs",
+    is_flag=True,
+    help="With --target: as Coral's compiler does with -a, which is experimental.",
+)
 @click.option(
     "--quantization",
     is_flag=True,
@@ -91,6 +104,8 @@ def command(
     csv_file: Path | None,
     plot: Path | None,
     node_data: Path | None,
+    target: str | None,
+    multiple_subgraphs: bool,
     overrides: Overrides,
     force: bool,
     as_json: bool,
@@ -104,10 +119,14 @@ def command(
     SQNR by itself (on the float model's inputs, with its own rounded weights and output), of its
     median channel, and with the errors of all layers before it; how its range is used; channels
     that are dead or lost; and for the worst layers what to try.
+
+    With --target: for each op whether the target's accelerator takes it, and why not.
     """
     from edgekit.errors import UsageError
 
     if quantization:
+        if target is not None:
+            raise UsageError("--target goes without --quantization")
         if against is None:
             raise UsageError(
                 "--quantization compares with the float model",
@@ -137,9 +156,18 @@ def command(
     given = (against, data, labels_csv, samples, worst, csv_file, plot, node_data)
     if any(value is not None for value in given) or force or overrides != type(overrides)():
         raise UsageError(
-            "of these options only --ops and --json go without --quantization",
+            "of these options only --ops, --target and --json go without --quantization",
             "To look for what quantization loses: --quantization --against model.keras",
         )
+    if target is not None:
+        from edgekit.cli import inspect_target
+
+        inspect_target.run(
+            file, target, many_partitions=multiple_subgraphs, ops=ops, as_json=as_json
+        )
+        return
+    if multiple_subgraphs:
+        raise UsageError("--multiple-subgraphs goes with --target")
 
     from edgekit import tflite
 

@@ -1,0 +1,89 @@
+"""`edgekit inspect --target`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgekit.targets import Placement
+
+
+def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: bool) -> None:
+    """Shows where the ops of a file will run on a target."""
+    from edgekit import targets, tflite
+    from edgekit.errors import UnreadableError
+
+    target = targets.find(wanted)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"{file}: {error.strerror or error}") from error
+    placement = targets.place(tflite.read(data, str(file)), target, many_partitions=many_partitions)
+    if as_json:
+        document = {"file": str(file), **placement.to_dict()}
+        click.echo(json.dumps(document, ensure_ascii=False))
+        return
+    click.echo(f"{file} on {target.title}")
+    render(placement)
+    if ops:
+        click.echo(f"\n{_every(placement)}")
+
+
+def render(placement: Placement) -> None:
+    """What the accelerator takes, what stays on the CPU and why, and what to try."""
+    if placement.accelerator is None:
+        click.echo(f"All {len(placement.ops)} ops run on the CPU: there is no accelerator.")
+    else:
+        _render_accelerated(placement)
+    for remark in placement.remarks:
+        click.echo(f"Note: {remark}")
+
+
+def _render_accelerated(placement: Placement) -> None:
+    from edgekit.report.table import table
+
+    taken = len(placement.ops) - len(placement.left)
+    pieces = f" in {placement.partitions} piece(s)" if placement.partitions > 1 else ""
+    click.echo(
+        f"{placement.accelerator}: {taken} of {len(placement.ops)} ops{pieces}, "
+        f"{placement.mac_share:.1%} of the MACs, {placement.parameter_bytes / (1 << 20):.2f} MiB "
+        "of parameters"
+    )
+    if placement.on_chip_bytes is not None and taken:
+        streamed = placement.streamed_bytes
+        click.echo(
+            "All parameters fit on the chip."
+            if not streamed
+            else f"{streamed / (1 << 20):.2f} MiB of them don't fit on the chip and are sent for "
+            "every inference."
+        )
+    causes = placement.causes()
+    if causes:
+        rows = [(f"{count} x {op}", reason) for op, reason, _, count in causes]
+        click.echo(f"\n{table(('stays on the CPU', 'because it'), rows, '<<')}")
+        following = len(placement.left) - sum(count for *_, count in causes)
+        if following:
+            click.echo(f"and {following} op(s) that would be taken, because they come after.")
+        for advice in dict.fromkeys(advice for *_, advice, _ in causes if advice):
+            click.echo(f"Try: {advice}")
+    click.echo(f"\nA prediction, by {placement.source}")
+
+
+def _every(placement: Placement) -> str:
+    from edgekit.report.table import table
+
+    rows = [
+        (
+            op.index,
+            op.op,
+            placement.accelerator if op.accelerated else "CPU",
+            "?" if op.macs is None else f"{op.macs:,}",
+            op.reason or "",
+        )
+        for op in placement.ops
+    ]
+    return table(("#", "op", "runs on", "MACs", "because it"), rows, "><<><")

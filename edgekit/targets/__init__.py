@@ -1,0 +1,20 @@
+"""Where models are to run, as data, and what of a model will run where.
+
+    target = targets.find("coral")
+    placement = targets.place(model, target)      # of edgekit.tflite.read
+
+| module | what it does |
+|---|---|
+| `NAME.toml` | a target: its numbers, each with unit and source, what it wants of a model |
+| `ops/NAME.toml` | an accelerator: the ops it takes, and under which conditions |
+| `target`, `reading` | both as frozen values; read from TOML and checked |
+| `catalogue` | finds a target by name, alias, or file |
+| `conditions` | the conditions by name |
+| `placement` | for each op of a model where it will run, why, and what to change |
+"""
+
+from edgekit.targets.catalogue import find, names
+from edgekit.targets.placement import Placed, Placement, place
+from edgekit.targets.target import Accelerator, Number, Target
+
+__all__ = ["Accelerator", "Number", "Placed", "Placement", "Target", "find", "names", "place"]

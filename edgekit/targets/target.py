@@ -1,0 +1,99 @@
+"""A target and its accelerator, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: What numbers a target may have, each with the one unit it is given in.
+UNITS = {
+    "cores": "cores",
+    "clock": "GHz",
+    "memory": "MiB",
+    "peak_int8": "TOPS",
+    "on_chip_memory": "MiB",
+}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that somebody published.
+
+    Attributes:
+        value: The number.
+        unit: One of `UNITS`.
+        source: Where it is said: an address, or a document.
+    """
+
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """When an accelerator takes an op.
+
+    Attributes:
+        rule: Its name in `edgekit.targets.conditions`.
+        values: What the rule needs.
+    """
+
+    rule: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """What an accelerator takes.
+
+    Attributes:
+        name: `edgetpu`, `gpu`, `nnapi`.
+        title: For people.
+        source: Where its ops and conditions are documented.
+        dtypes: Types of computed tensors that it works on.
+        one_partition: Whether all that depends on an op it doesn't take stays on the CPU too.
+        most_inner_dimensions: How many dimensions of a tensor may be larger than 1, the innermost
+            ones; None for any.
+        unlisted: What is to be said of an op that isn't among them.
+        ops: Op -> all conditions that must hold.
+        advice: Op or rule -> what to change.
+    """
+
+    name: str
+    title: str
+    source: str
+    dtypes: frozenset[str]
+    one_partition: bool
+    most_inner_dimensions: int | None
+    unlisted: str
+    ops: Mapping[str, tuple[Condition, ...]]
+    advice: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a model is to run.
+
+    Attributes:
+        name: `pi4`, `coral_usb`, ...; with a level `android_nnapi@30`.
+        title: For people.
+        aliases: Other names.
+        processor: The CPU, in words.
+        numbers: What is known of it, by the keys of `UNITS`.
+        quantization: What a model should be: `int8`, or `any`.
+        io_types: Types that input and output may have.
+        accelerator: What takes ops from the CPU, or None.
+        level: The Android API level, or None.
+    """
+
+    name: str
+    title: str
+    aliases: tuple[str, ...]
+    processor: str
+    numbers: Mapping[str, Number]
+    quantization: str
+    io_types: tuple[str, ...]
+    accelerator: Accelerator | None
+    level: int | None

@@ -1,0 +1,475 @@
+"""Targets as data, and where the ops of a model will run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import build_colour_model
+
+from edgekit import targets, tflite
+from edgekit.errors import UnreadableError, UsageError
+from edgekit.targets.conditions import RULES
+from edgekit.targets.reading import read_accelerator, read_target
+from edgekit.targets.target import UNITS
+from edgekit.tflite.model import Model, Operator, Subgraph, Tensor
+
+_FOLDER = Path(targets.__file__).parent
+
+
+# --- the data
+
+
+@pytest.mark.parametrize("name", targets.names())
+def test_a_target_that_edgekit_carries(name: str) -> None:
+    target = targets.find(name)
+    assert target.name == name
+    assert target.title
+    for key, number in target.numbers.items():
+        assert number.unit == UNITS[key]
+        assert number.source.startswith("https://")
+    for alias in target.aliases:
+        assert targets.find(alias).name == name
+
+
+def test_the_targets_that_are_promised() -> None:
+    promised = {"pi3", "pi4", "pi5", "pi_zero2w", "coral_usb", "coral_dev_board", "arm64", "x86_64"}
+    assert promised | {"android_cpu", "android_gpu", "android_nnapi"} == set(targets.names())
+
+
+def test_every_rule_is_used_and_every_advice_is_for_something() -> None:
+    used = set()
+    for path in (_FOLDER / "ops").glob("*.toml"):
+        accelerator = read_accelerator(path)
+        rules = {c.rule for conditions in accelerator.ops.values() for c in conditions}
+        used |= rules
+        for key in accelerator.advice:
+            named = {"dtype", "dynamic", "dimensions"} | rules
+            assert key in named or key.isupper(), (path.name, key)
+    assert used == set(RULES)
+
+
+def test_levels() -> None:
+    assert targets.find("android_nnapi").level == 30
+    assert targets.find("nnapi@28").level == 28
+    with pytest.raises(UsageError, match="has no levels"):
+        targets.find("pi4@3")
+    with pytest.raises(UsageError, match="no Android API level"):
+        targets.find("nnapi@R")
+
+
+def test_an_unknown_target_has_near_names() -> None:
+    with pytest.raises(UsageError) as caught:
+        targets.find("choral")
+    assert "Did you mean coral" in (caught.value.hint or "")
+    assert "pi_zero2w" in (caught.value.hint or "")
+
+
+# --- files of one's own
+
+_OWN = """schema = 1
+name = "board"
+title = "My board"
+aliases = []
+processor = "a processor"
+quantization = "any"
+io_types = ["int8", "uint8", "float32"]
+accelerator = "edgetpu"
+
+[numbers.clock]
+value = 1.5
+unit = "GHz"
+source = "its data sheet"
+"""
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(_OWN)
+    target = targets.find(str(tmp_path / "board.toml"))
+    assert target.accelerator is not None
+    assert target.numbers["clock"].value == 1.5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('source = "its data sheet"\n', "", "line 10: clock.source is missing"),
+        ('"its data sheet"', '" "', "line 10: has an empty source"),
+        ('"GHz"', '"MHz"', "line 10: clock is in 'MHz'; the unit is GHz"),
+        ("value = 1.5", "value = -1", "line 10: clock = -1 is not positive"),
+        ("value = 1.5", 'value = "fast"', "line 11: clock.value is no number"),
+        ("value = 1.5", "value = true", "line 11: clock.value is no number"),
+        ("numbers.clock", "numbers.colour", "line 10: colour is none of cores"),
+        ("schema = 1", "schema = 2", "line 1: schema 2, this edgekit reads 1"),
+        ("schema = 1\n", "", "schema is missing"),
+        ('quantization = "any"', 'quantization = "int4"', "line 6: quantization = 'int4' is none"),
+        ('"float32"]', '"float31"]', "line 7: io_types has 'float31'"),
+        ("aliases = []", "alias = []", "aliases is missing"),
+        ('title = "My board"', 'title = "My board"\ncolour = "red"', "line 4: colour is not known"),
+        ("[numbers.clock]", "[numbers.clock", "no TOML"),
+    ],
+)
+def test_what_is_wrong_with_it(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in _OWN
+    path = tmp_path / "board.toml"
+    path.write_text(_OWN.replace(old, new, 1))
+    with pytest.raises(UnreadableError) as caught:
+        targets.find(str(path))
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+
+
+def test_an_accelerator_that_is_not_known(tmp_path: Path) -> None:
+    path = tmp_path / "board.toml"
+    path.write_text(_OWN.replace('"edgetpu"', '"npu"'))
+    with pytest.raises(UsageError, match="accelerator 'npu': not known"):
+        targets.find(str(path))
+    with pytest.raises(UnreadableError, match="No such file"):
+        targets.find(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    ("ops", "message"),
+    [
+        ('ADD = ["sometimes"]', "ADD has the condition 'sometimes', which is none of"),
+        ('MEAN = ["depth_multiple"]', "the condition depth_multiple needs of"),
+        ('ADD = [{ rule = "same_dilation", of = 4 }]', "the condition same_dilation needs nothing"),
+        ("ADD = true", "ADD is no list of conditions"),
+    ],
+)
+def test_an_accelerator_that_makes_no_sense(tmp_path: Path, ops: str, message: str) -> None:
+    path = tmp_path / "npu.toml"
+    path.write_text(
+        'schema = 1\nname = "npu"\ntitle = "NPU"\nsource = "x"\ndtypes = ["int8"]\n'
+        f"one_partition = true\n[ops]\n{ops}\n"
+    )
+    with pytest.raises(UnreadableError) as caught:
+        read_accelerator(path)
+    assert f"{path}, line 8: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+# --- against what the real compiler did
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v1_0.25_128_quant", "deeplabv3_mnv2_dm05_pascal_quant"]
+)
+def test_the_ops_that_the_compiler_left(shared_models: Path, name: str) -> None:
+    """Op for op: which of the model's ops are still ops of what Coral's compiler made of it."""
+    folder = shared_models / "edgetpu"
+    model, compiled = (
+        tflite.read((folder / f"{n}.tflite").read_bytes(), n) for n in (name, f"{name}_edgetpu")
+    )
+    placement = targets.place(model, targets.find("coral"))
+    left = [model.main.operators[op.index] for op in placement.left]
+    real = [op for op in compiled.main.operators if not op.custom]
+    assert [_signature(model, op) for op in left] == [_signature(compiled, op) for op in real]
+    assert placement.partitions == 1
+    assert placement.streamed_bytes == 0
+
+
+def _signature(model: Model, operator: Operator) -> tuple[str, tuple[tuple[int, ...], ...]]:
+    return operator.name, tuple(model.main.tensors[i].shape for i in operator.outputs)
+
+
+# --- rules, on graphs of a few ops
+
+
+def tensor(index: int, shape: tuple[int, ...], dtype: str = "int8", buffer: int = 0) -> Tensor:
+    scales, zeros = np.ones(1, np.float32), np.zeros(1, np.int64)
+    return Tensor(index, f"t{index}", shape, shape, dtype, buffer, scales, zeros, 0, False)
+
+
+def graph(*ops: tuple[str, tuple[int, ...], tuple[int, ...]], tensors: list[Tensor]) -> Model:
+    """A model of (op, inputs, outputs); buffers that are named hold zeros."""
+    operators = tuple(
+        Operator(i, name, name == "mine", 1, inputs, outputs, {})
+        for i, (name, inputs, outputs) in enumerate(ops)
+    )
+    main = Subgraph("main", tuple(tensors), (0,), (len(tensors) - 1,), operators)
+    buffers = [memoryview(b"")] + [memoryview(bytes(t.byte_size)) for t in tensors]
+    return Model(3, "test", (main,), {}, (), tuple(buffers), 0)
+
+
+def one(
+    name: str,
+    shape: tuple[int, ...] = (1, 8, 8, 16),
+    out: tuple[int, ...] | None = None,
+    options: Mapping[str, Any] | None = None,
+    constant: list[int] | None = None,
+    dtype: str = "int8",
+    version: int = 1,
+    position: int = 1,
+) -> Model:
+    """One op with a constant second input of whole numbers, where there is one."""
+    tensors = [tensor(0, shape, dtype), tensor(1, out or shape, dtype)]
+    inputs: tuple[int, ...] = (0,)
+    if constant is not None:
+        tensors.insert(1, tensor(1, (len(constant),), "int32", 2))
+        tensors[2] = dataclasses.replace(tensors[2], index=2)
+        inputs = (0, *[-1] * (position - 1), 1)
+    model = graph((name, inputs, (len(tensors) - 1,)), tensors=tensors)
+    operator = dataclasses.replace(model.main.operators[0], options=options or {}, version=version)
+    main = dataclasses.replace(model.main, operators=(operator,))
+    buffers = list(model.buffers)
+    if constant is not None:
+        buffers[2] = memoryview(np.array(constant, "<i4").tobytes())
+    return dataclasses.replace(model, subgraphs=(main,), buffers=tuple(buffers))
+
+
+def reason(model: Model, target: str = "coral") -> str | None:
+    return targets.place(model, targets.find(target)).ops[0].reason
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (one("ADD"), None),
+        (one("HARD_SWISH"), "is not supported"),
+        (one("mine"), "is not supported"),
+        (one("ADD", dtype="float32"), "works on float32"),
+        (one("ADD", (2, 8, 8, 16)), "only the innermost 3"),
+        (one("MAX_POOL_2D", options={"fused_activation_function": "RELU"}), "RELU is fused"),
+        (
+            one("CONV_2D", options={"dilation_w_factor": 2, "dilation_h_factor": 1}),
+            "differs: 1 x 2",
+        ),
+        (one("MEAN", constant=[1, 2]), None),
+        (one("MEAN", constant=[0]), "over the batch"),
+        (one("MEAN", constant=[-4]), "over the batch"),
+        (one("MEAN", constant=[-1]), None),
+        (one("MEAN", (1, 8, 8, 6), constant=[3]), "no multiple of 4"),
+        (one("MEAN"), "not constant"),
+        (one("PAD", constant=[0, 0, 1, 1, 1, 1, 0, 0]), None),
+        (one("PAD", constant=[0, 1, 1, 1, 1, 1, 0, 0]), "pads the batch"),
+        (one("PAD"), "not constant"),
+        (one("PACK", options={"axis": 0}), "along the batch"),
+        (one("PACK", options={"axis": 3}), None),
+        (one("SOFTMAX", (1, 1000)), None),
+        (one("SOFTMAX", (1, 16001)), "more than 16000"),
+        (one("SOFTMAX", (1, 7, 7)), "is no vector"),
+        (one("FULLY_CONNECTED", (1, 16), (1, 4)), None),
+        (one("FULLY_CONNECTED", (1, 16), (1, 2, 4)), "output [1, 2, 4] is no vector"),
+        (one("FULLY_CONNECTED", (1, 16), (1, 4), {"weights_format": "SHUFFLED4x16INT8"}), "SHUFF"),
+        (one("SQUEEZE", (1, 1, 1, 16), (1, 16)), None),
+        (one("SQUEEZE", (1, 5, 1, 16), (5, 16)), "behind others"),
+        (one("STRIDED_SLICE", constant=[1, 1, 1, 1], position=3), None),
+        (one("STRIDED_SLICE", constant=[1, 2, 2, 1], position=3), "not all 1"),
+        (
+            one("STRIDED_SLICE", constant=[1] * 4, position=3, options={"new_axis_mask": 1}),
+            "new axis mask",
+        ),
+        (one("RESIZE_BILINEAR", (1, 1, 1, 16), (1, 8, 8, 16)), "a single pixel"),
+        (one("RESIZE_BILINEAR", (1, 64, 64, 32), (1, 128, 128, 32)), None),
+        (one("RESIZE_BILINEAR", (1, 256, 256, 32), (1, 512, 512, 32)), "10.0 MiB, 8 are there"),
+        (one("TRANSPOSE_CONV", version=4), "version 4 is newer than 3"),
+    ],
+)
+def test_conditions_of_the_edge_tpu(model: Model, said: str | None) -> None:
+    found = reason(model)
+    assert found is None if said is None else said in (found or ""), found
+
+
+def test_weights_that_are_computed() -> None:
+    shapes = [(1, 8, 8, 16), (1, 1, 1, 16), (1, 8, 8, 1)]
+    model = graph(("CONV_2D", (0, 1), (2,)), tensors=[tensor(i, s) for i, s in enumerate(shapes)])
+    assert reason(model) == "its weights are computed, not constant"
+    constant = [tensor(0, shapes[0]), tensor(1, shapes[1], buffer=2), tensor(2, shapes[2])]
+    assert reason(graph(("CONV_2D", (0, 1), (2,)), tensors=constant)) is None
+
+
+def test_a_constant_among_what_is_joined() -> None:
+    def joined(value: int, count: int = 2) -> Model:
+        tensors = [tensor(0, (1, 8)), tensor(1, (1, 8), buffer=2), tensor(2, (1, 16))]
+        model = graph(("CONCATENATION", (0, 1, 0)[:count], (2,)), tensors=tensors)
+        buffers = list(model.buffers)
+        buffers[2] = memoryview(bytes([value] * 8))
+        return dataclasses.replace(model, buffers=tuple(buffers))
+
+    assert reason(joined(0)) is None
+    assert reason(joined(1)) == "its constant input is not all zeros"
+    assert reason(joined(0, 3)) == "it has a constant input beside several others"
+
+
+def test_a_size_that_is_known_later() -> None:
+    moving = dataclasses.replace(tensor(0, (1, 8, 8, 16)), shape_signature=(1, -1, -1, 16))
+    model = graph(("RELU", (0,), (1,)), tensors=[moving, tensor(1, (1, 8, 8, 16))])
+    assert reason(model) == "has a size that is known only when it runs"
+    batch = dataclasses.replace(moving, shape_signature=(-1, 8, 8, 16))
+    model = graph(("RELU", (0,), (1,)), tensors=[batch, tensor(1, (1, 8, 8, 16))])
+    assert reason(model) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "said"),
+    [
+        (one("ADD", dtype="uint8"), 27, None),
+        (one("ADD"), 28, "taken since API level 29"),
+        (one("ADD"), 29, None),
+        (one("MEAN", dtype="uint8"), 27, "came with API level 28"),
+        (one("EXP", dtype="float32"), 29, None),
+        (one("EXP"), 30, "floating-point numbers only, not in int8"),
+        (one("GELU"), 33, "is not supported"),
+    ],
+)
+def test_conditions_of_nnapi(model: Model, level: int, said: str | None) -> None:
+    found = reason(model, f"nnapi@{level}")
+    assert found is None if said is None else said in (found or ""), found
+
+
+# --- what follows an op that stays
+
+
+def chain(*names: str, first: str = "int8") -> Model:
+    tensors = [tensor(i, (1, 8), "int8") for i in range(len(names) + 1)]
+    tensors[0] = tensor(0, (1, 8), first)
+    ops = [(name, (i,), (i + 1,)) for i, name in enumerate(names)]
+    return graph(*ops, tensors=tensors)
+
+
+def accelerated(model: Model, target: str = "coral", **options: bool) -> str:
+    placement = targets.place(model, targets.find(target), **options)
+    return "".join("x" if op.accelerated else "." for op in placement.ops)
+
+
+def test_everything_behind_an_op_that_stays_stays() -> None:
+    model = chain("RELU", "HARD_SWISH", "RELU", "RELU")
+    assert accelerated(model) == "x..."
+    placement = targets.place(model, targets.find("coral"))
+    assert [op.follows for op in placement.ops] == [None, None, 1, 1]
+    assert placement.ops[3].reason == "comes after HARD_SWISH (op 1)"
+    assert placement.causes() == [
+        ("HARD_SWISH", "is not supported", placement.ops[1].advice, 1),
+    ]
+    assert "relu6" in (placement.ops[1].advice or "")
+    assert accelerated(model, many_partitions=True) == "x.xx"
+    assert targets.place(model, targets.find("coral"), many_partitions=True).partitions == 2
+
+
+def test_another_branch_is_still_taken() -> None:
+    """As in the DeepLab that Coral compiled: only what depends on the op stays with it."""
+    tensors = [tensor(i, (1, 8)) for i in range(5)]
+    ops = (("SIN", (0,), (1,)), ("RELU", (0,), (2,)), ("RELU", (2,), (3,)), ("ADD", (1, 3), (4,)))
+    assert accelerated(graph(*ops, tensors=tensors)) == ".xx."
+
+
+def test_quantizing_a_float_input_spoils_nothing() -> None:
+    assert accelerated(chain("QUANTIZE", "RELU", "RELU", first="float32")) == ".xx"
+    assert accelerated(chain("RELU", "QUANTIZE", "RELU", first="float32")) == "..."
+
+
+def test_pieces_are_counted_as_tflite_cuts_them() -> None:
+    """Two ways of unlike length through the CPU come back to the accelerator in one piece."""
+    tensors = [tensor(i, (1, 8)) for i in range(7)]
+    ops = (
+        *(("RELU", (0,), (1,)), ("SIN", (1,), (2,)), ("RELU", (2,), (3,))),
+        *(("SIN", (1,), (4,)), ("SIN", (4,), (5,)), ("RELU", (5,), (6,))),
+    )
+    model = graph(*ops, tensors=tensors)
+    assert targets.place(model, targets.find("coral"), many_partitions=True).partitions == 2
+
+
+# --- real models
+
+
+@pytest.mark.parametrize("target", [*targets.names(), "nnapi@27"])
+def test_any_model_on_any_target(target: str) -> None:
+    for quantized in (False, True):
+        model = tflite.read(build_colour_model(quantized=quantized), "m")
+        placement = targets.place(model, targets.find(target))
+        assert len(placement.ops) == len(model.main.operators)
+        assert 0 <= placement.mac_share <= 1
+        assert json.loads(json.dumps(placement.to_dict()))["target"] == placement.target
+
+
+def test_efficientnet_lite_maps_whole(run_cli, lite0_keras: Path, tmp_path: Path) -> None:
+    """Converted to int8 with no photos: what the file computes is what counts here."""
+    output = tmp_path / "lite0.tflite"
+    run = run_cli("convert", "--int8", lite0_keras, "-o", output, "--target", "coral")
+    assert run.returncode == 0, run.stderr
+    for said in (run.stdout, run_cli("inspect", output, "--target", "coral").stdout):
+        assert "Edge TPU: 60 of 60 ops, 100.0% of the MACs" in said
+        assert "All parameters fit on the chip." in said
+
+
+def test_hard_swish_is_written_with_ops_that_map(run_cli, keras3: Any, tmp_path: Path) -> None:
+    layers = keras3.layers
+    inputs = keras3.Input((32, 32, 3))
+    x = layers.Activation("hard_silu")(layers.Conv2D(8, 3, 2)(inputs))
+    scores = layers.Dense(4)(layers.GlobalAveragePooling2D()(x))
+    keras3.Model(inputs, scores).save(tmp_path / "m.keras")
+    options = ("--int8", tmp_path / "m.keras", "--preprocess", "tf")
+    run = run_cli("convert", *options, "-o", tmp_path / "a.tflite")
+    assert "HARD_SWISH" not in run.stderr
+    assert "HARD_SWISH" in run_cli("inspect", tmp_path / "a.tflite", "--target", "coral").stdout
+    run = run_cli("convert", *options, "-o", tmp_path / "b.tflite", "--target", "coral")
+    assert run.returncode == 0, run.stderr
+    assert "1 HARD_SWISH are written with simpler ops" in run.stderr
+    assert "100.0% of the MACs" in run.stdout
+    assert "stays on the CPU" not in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--float32", "--target", "coral"), "takes int8, not float32"),
+        (("--int8", "--input-type", "float32", "--target", "coral"), "--input-type float32"),
+        (("--int8", "--target", "pi9"), "not known"),
+    ],
+)
+def test_what_a_target_can_not_use_is_refused(run_cli, colour_float, tmp_path, options, message):
+    output = tmp_path / "m.tflite"
+    run = run_cli("convert", colour_float, *options, "--preprocess", "raw", "-o", output)
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert not output.exists()
+
+
+def test_the_placement_in_json(run_cli, colour_float: Path, tmp_path: Path) -> None:
+    options = ("--preprocess", "raw", "-o", tmp_path / "m.tflite", "--target", "coral", "--json")
+    run = run_cli("convert", "--int8", colour_float, *options)
+    assert run.returncode == 0, run.stderr
+    placement = json.loads(run.stdout)["placement"]
+    assert placement["target"] == "coral_usb"
+    assert all(op["accelerated"] for op in placement["ops"])
+
+
+def test_a_float_model_is_told_to_become_int8(run_cli, colour_float: Path) -> None:
+    run = run_cli("inspect", colour_float, "--target", "coral", "--ops")
+    assert run.returncode == 0
+    assert "Edge TPU: 0 of 2 ops" in run.stdout
+    assert "works on float32" in run.stdout
+    assert "Try: Convert with --int8." in run.stdout
+    assert "The input is float32; Coral USB Accelerator wants int8, uint8." in run.stdout
+    assert run.stdout.count("CPU") >= 3
+
+
+def test_json_and_bad_use(run_cli, colour_int8: Path, tmp_path: Path) -> None:
+    found = json.loads(run_cli("inspect", colour_int8, "--target", "pi4", "--json").stdout)
+    assert found["accelerator"] is None
+    assert [op["op"] for op in found["ops"]] == ["AVERAGE_POOL_2D", "FULLY_CONNECTED"]
+    assert "no accelerator" in run_cli("inspect", colour_int8, "--target", "pi4").stdout
+    for options, code, message in (
+        (("--target", "pi9"), 2, "Did you mean pi"),
+        (("--target", tmp_path / "no.toml"), 3, "No such file"),
+        (("--multiple-subgraphs",), 2, "goes with --target"),
+        (("--target", "pi4", "--quantization"), 2, "goes without"),
+        (("--target", "pi4", "--samples", "3"), 2, "go without --quantization"),
+    ):
+        run = run_cli("inspect", colour_int8, *options)
+        assert run.returncode == code, run.stderr
+        assert message in run.stderr
+    run = run_cli("inspect", tmp_path / "none.tflite", "--target", "pi4")
+    assert run.returncode == 3
+
+
+def test_reading_a_target_needs_no_level() -> None:
+    """A level that a file doesn't speak of is left out of it."""
+    path = _FOLDER / "pi4.toml"
+    assert read_target(path, lambda name: pytest.fail(name), 30).level is None
