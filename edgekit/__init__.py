@@ -9,6 +9,7 @@ Every verb of the command line is also a call here, loaded when it is first used
     edgekit.evaluate(["model.keras", "model.tflite"], data="photos/")
     edgekit.measure("model.tflite", on="ssh:pi@raspberrypi.local")    # `edgekit benchmark`
     edgekit.bundle_pi("model.tflite", "classifier")                   # `edgekit bundle pi`
+    edgekit.doctor(for_="train")
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         tune,
         verify,
     )
+    from edgekit.doctor import doctor
     from edgekit.tflite.inspect import inspect
     from edgekit.training.zoo import create
 
@@ -42,6 +44,7 @@ _VERBS = {
     "compare": "edgekit.api",
     "convert": "edgekit.api",
     "create": "edgekit.training.zoo",
+    "doctor": "edgekit.doctor",
     "evaluate": "edgekit.api",
     "inspect": "edgekit.tflite",
     "inspect_quantization": "edgekit.api",
@@ -60,6 +63,7 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "doctor",
     "evaluate",
     "inspect",
     "inspect_quantization",

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit import datasets, evaluation, overrides
+
+# `edgekit.doctor` is this call without numpy and OpenCV, which this module imports.
+from edgekit.doctor import doctor as doctor
 from edgekit.evaluation.classifier import Classifier, open_tflite
 from edgekit.evaluation.evaluate import StageProgress
 from edgekit.evaluation.predict import Prediction

@@ -159,7 +159,7 @@ _FLOORS = {
     ),
     **dict.fromkeys(("images", "tflite"), 3),
     **dict.fromkeys(("datasets", "targets", "benchmark"), 4),
-    **dict.fromkeys(("evaluation", "golden", "training", "advisor"), 5),
+    **dict.fromkeys(("evaluation", "golden", "training", "advisor", "doctor"), 5),
     # What is shipped proves itself there, by golden vectors.
     **dict.fromkeys(("converters", "deploy"), 6),
     **dict.fromkeys(("api", "cli"), 7),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from conftest import build_colour_model
 from edgekit import targets, tflite
 from edgekit.errors import UnreadableError, UsageError
 from edgekit.targets.conditions import RULES
+from edgekit.targets.estimate import rates
 from edgekit.targets.reading import read_accelerator, read_target
 from edgekit.targets.target import UNITS
 from edgekit.tflite.model import Model, Operator, Subgraph, Tensor
@@ -473,3 +475,72 @@ def test_reading_a_target_needs_no_level() -> None:
     """A level that a file doesn't speak of is left out of it."""
     path = _FOLDER / "pi4.toml"
     assert read_target(path, lambda name: pytest.fail(name), 30).level is None
+
+
+# --- estimates
+
+
+def test_what_a_model_does(lite0_float: Path) -> None:
+    """EfficientNet-Lite0: 385 M MACs and 4.65 M parameters, as the catalogue has them."""
+    work = targets.work_of(tflite.read(lite0_float.read_bytes(), "lite0"))
+    assert work.macs == pytest.approx(385e6, rel=0.02)
+    assert work.parameters == pytest.approx(4.65e6, rel=0.01)
+    assert work.precision == "float32"
+    millions, activations, streamed, once = work.features(None)
+    assert (millions, streamed, once) == (work.macs / 1e6, 0, 1)
+    assert activations == work.activations * 4 / 1e6
+    assert work.features(1e6)[2] == (work.parameters * 4 - 1e6) / 1e6
+
+
+def test_estimates_come_from_the_rates_and_have_an_interval() -> None:
+    small = targets.Work(50_000_000, 2_000_000, 1_000_000, "int8")
+    large = targets.Work(5_000_000_000, 20_000_000, 25_000_000, "int8")
+    for target in ("pi4", "coral", "coral_dev_board", "android_cpu"):
+        less, more = (targets.estimates(work, targets.find(target)) for work in (small, large))
+        assert less, target
+        assert [e.rate for e in less] == [e.rate for e in more]
+        for one, other in zip(less, more, strict=True):
+            assert 0 < one.low <= one.ms <= one.high or one.rate.low > 1 or one.rate.high < 1
+            assert one.ms < other.ms
+        errors = [estimate.rate.median_error for estimate in less]
+        assert errors == sorted(errors)
+    assert targets.estimates(small, targets.find("pi5")) == []
+    assert (
+        targets.estimates(dataclasses.replace(small, precision="float32"), targets.find("coral"))
+        == []
+    )
+
+
+def test_rates_are_those_of_the_published_latencies() -> None:
+    """benchmarks/latency_fit.py wrote them: at most 25 % off in half of the cases."""
+    root = Path(__file__).resolve().parents[1]
+    fitted = json.loads((root / "benchmarks" / "results" / "latency_fit.json").read_text())
+    errors = sorted(abs(row["error"]) for row in fitted["left_out"])
+    assert len(errors) == fitted["rows"] > 200
+    assert np.median(errors) == pytest.approx(fitted["median_error"], abs=1e-3)
+    assert fitted["median_error"] <= 0.25
+    assert abs(fitted["worst"]["error"]) == errors[-1]
+    assert len(rates()) == fitted["settings"]
+
+
+def test_every_measurement_has_a_source() -> None:
+    with (_FOLDER / "measurements.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 500
+    for row in rows:
+        assert row["source"].startswith("https://"), row
+        assert row["latency_ms"] or row["top1_percent"], row
+        assert not row["latency_ms"] or float(row["latency_ms"]) > 0
+        assert not row["top1_percent"] or 20 < float(row["top1_percent"]) < 95
+
+
+def test_the_estimate_is_told(run_cli, colour_int8: Path, colour_float: Path) -> None:
+    run = run_cli("inspect", colour_int8, "--target", "pi4")
+    assert "Estimate: " in run.stdout
+    assert "Cortex-A72" in run.stdout
+    assert "off by more than" in run.stdout
+    found = json.loads(run_cli("inspect", colour_int8, "--target", "pi4", "--json").stdout)
+    assert found["estimates"][0]["rate"]["target"] == "pi4"
+    run = run_cli("inspect", colour_float, "--target", "coral")
+    assert "not all of it runs on the accelerator" in run.stdout
+    assert "too little is published" in run_cli("inspect", colour_int8, "--target", "pi5").stdout

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgekit.targets import Placement
+    from edgekit.targets import Estimate, Placement
+
+_MOST_ESTIMATES = 2
 
 
 def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: bool) -> None:
@@ -22,13 +24,17 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
         data = file.read_bytes()
     except OSError as error:
         raise UnreadableError(f"{file}: {error.strerror or error}") from error
-    placement = targets.place(tflite.read(data, str(file)), target, many_partitions=many_partitions)
+    model = tflite.read(data, str(file))
+    placement = targets.place(model, target, many_partitions=many_partitions)
+    found = targets.estimates(targets.work_of(model), target)
     if as_json:
         document = {"file": str(file), **placement.to_dict()}
+        document["estimates"] = [estimate.to_dict() for estimate in found]
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     click.echo(f"{file} on {target.title}")
     render(placement)
+    _render_estimates(placement, found)
     if ops:
         click.echo(f"\n{_every(placement)}")
 
@@ -71,6 +77,22 @@ def _render_accelerated(placement: Placement) -> None:
         for advice in dict.fromkeys(advice for *_, advice, _ in causes if advice):
             click.echo(f"Try: {advice}")
     click.echo(f"\nA prediction, by {placement.source}")
+
+
+def _render_estimates(placement: Placement, found: list[Estimate]) -> None:
+    """Latencies; none where a part of the model stays on a CPU that they know nothing of."""
+    if placement.accelerator is not None and placement.left:
+        click.echo("No estimate of the latency: not all of it runs on the accelerator.")
+        return
+    if not found:
+        click.echo("No estimate of the latency: too little is published of such models there.")
+    for estimate in found[:_MOST_ESTIMATES]:
+        rate = estimate.rate
+        click.echo(
+            f"Estimate: {estimate.ms:.3g} ms ({estimate.low:.3g} to {estimate.high:.3g} in 80 % of "
+            f"cases) on {rate.setting}; from {rate.rows} published latencies, half of them off by "
+            f"more than {rate.median_error:.0%} where their family was left out"
+        )
 
 
 def _every(placement: Placement) -> str:

@@ -28,6 +28,7 @@ VERBS = {
     "benchmark": "Measure latency here, on a board over SSH, or on a phone over adb.",
     "compare": "Say whether one benchmark is really faster than another.",
     "bundle": "Ship a model: an Android app, a Raspberry Pi package.",
+    "doctor": "Say what is installed, what is missing, and the line that mends it.",
 }
 
 _NOTHING_LEFT = "nothing was left behind."

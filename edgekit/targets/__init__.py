@@ -11,10 +11,26 @@
 | `catalogue` | finds a target by name, alias, or file |
 | `conditions` | the conditions by name |
 | `placement` | for each op of a model where it will run, why, and what to change |
+| `measurements.csv` | published latencies and accuracies, each with its source and conditions |
+| `fitted/rates.toml`, `estimate` | rates fitted to them, and the latency that follows for a model |
 """
 
 from edgekit.targets.catalogue import find, names
+from edgekit.targets.estimate import Estimate, Work, estimates, work_of
 from edgekit.targets.placement import Placed, Placement, place
 from edgekit.targets.target import Accelerator, Number, Target
 
-__all__ = ["Accelerator", "Number", "Placed", "Placement", "Target", "find", "names", "place"]
+__all__ = [
+    "Accelerator",
+    "Estimate",
+    "Number",
+    "Placed",
+    "Placement",
+    "Target",
+    "Work",
+    "estimates",
+    "find",
+    "names",
+    "place",
+    "work_of",
+]

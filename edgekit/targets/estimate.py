@@ -1,0 +1,167 @@
+"""How long an inference will take on a target: an estimate, fitted to published measurements.
+
+    milliseconds = a * MACs + b * bytes of activations + c * streamed bytes + d
+
+`fitted/rates.toml` has a to d for each setting (target, precision, processor, threads) that enough
+was published of; benchmarks/latency_fit.py fits them to `measurements.csv`, and knows how far they
+are off for a family of models that they were not fitted to: that gives the interval. MACs and
+activations are what computing and moving data cost; the streamed bytes are parameters that don't
+fit on the chip.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekit.targets.target import Target
+from edgekit.tflite.cost import macs, parameter_tensors
+from edgekit.tflite.model import Model
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_RATES = Path(__file__).parent / "fitted" / "rates.toml"
+#: Ops that move no data of their own, or stand where a float model has none.
+_FREE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE", "SOFTMAX"})
+#: What is published as either is measured alike.
+_EIGHT_BIT = frozenset({"int8", "uint8"})
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one inference of a model does.
+
+    Attributes:
+        macs: Multiply-accumulates.
+        activations: Elements that all ops write.
+        parameters: Learned constants, in elements.
+        precision: Of its arithmetic: `int8` or `float32`.
+    """
+
+    macs: int
+    activations: int
+    parameters: int
+    precision: str
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of an element."""
+        return 1 if self.precision == "int8" else 4
+
+    def features(self, on_chip_bytes: float | None) -> tuple[float, float, float, float]:
+        """What the rates are multiplied with.
+
+        Args:
+            on_chip_bytes: What of the parameters stays on the chip; None where nothing is streamed.
+
+        Returns:
+            Millions of MACs, megabytes of activations, megabytes streamed, 1.
+        """
+        size = self.parameters * self.element_bytes
+        streamed = 0.0 if on_chip_bytes is None else max(0.0, size - on_chip_bytes)
+        return self.macs / 1e6, self.activations * self.element_bytes / 1e6, streamed / 1e6, 1.0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What was fitted for one setting.
+
+    Attributes:
+        target: Its name.
+        precision: `int8` or `float32`.
+        setting: Processor, threads and runtime, in words.
+        coefficients: For `Work.features`, in ms.
+        low: The 10th percentile of measured / estimated, for families that were left out.
+        high: The 90th percentile.
+        median_error: Of estimates for families that were left out, 0..1.
+        rows: How many measurements.
+        families: Of which families of models.
+    """
+
+    target: str
+    precision: str
+    setting: str
+    coefficients: tuple[float, float, float, float]
+    low: float
+    high: float
+    median_error: float
+    rows: int
+    families: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimated latency.
+
+    Attributes:
+        ms: Of one inference.
+        low: In 80 % of cases it is more.
+        high: In 80 % of cases it is less.
+        rate: What it comes from.
+    """
+
+    ms: float
+    low: float
+    high: float
+    rate: Rate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def work_of(model: Model) -> Work:
+    """What a model does, from its ops.
+
+    Args:
+        model: From `edgekit.tflite.read`.
+    """
+    graph = model.main
+    ops = [op for op in graph.operators if op.name not in _FREE]
+    written = [graph.tensors[i] for op in ops for i in op.outputs]
+    learned = parameter_tensors(model, graph)
+    floats = sum(tensor.is_float for tensor in written)
+    return Work(
+        sum(macs(op, graph) or 0 for op in graph.operators),
+        sum(tensor.elements for tensor in written),
+        sum(tensor.elements for tensors in learned for tensor in tensors),
+        "float32" if 2 * floats > len(written) else "int8",
+    )
+
+
+def estimates(work: Work, target: Target) -> list[Estimate]:
+    """Estimated latencies on a target, in each setting that is known; the surest first."""
+    memory = target.numbers.get("on_chip_memory")
+    on_chip = None if memory is None else memory.value * (1 << 20)
+    name = target.name.partition("@")[0]
+    found = []
+    for rate in rates():
+        if rate.target == name and rate.precision == work.precision:
+            pairs = zip(rate.coefficients, work.features(on_chip), strict=True)
+            ms = sum(coefficient * feature for coefficient, feature in pairs)
+            found.append(Estimate(ms, ms * rate.low, ms * rate.high, rate))
+    return sorted(found, key=lambda estimate: estimate.rate.median_error)
+
+
+@functools.cache
+def rates() -> tuple[Rate, ...]:
+    """All that was fitted."""
+    entries = tomllib.loads(_RATES.read_text("utf-8"))["rate"]
+    return tuple(_rate(entry) for entry in entries)
+
+
+def _rate(entry: Mapping[str, Any]) -> Rate:
+    lists = {key: tuple(entry[key]) for key in ("coefficients", "families")}
+    return Rate(**{**entry, **lists})
+
+
+def precision_of(published: str) -> str:
+    """The precision that a rate is for, from that of a published measurement."""
+    return "int8" if published in _EIGHT_BIT else published
