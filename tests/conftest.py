@@ -31,6 +31,12 @@ _CHANNEL = {"red": 0, "green": 1, "blue": 2}
 _SIZE, _POOL = 32, 8
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_data(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What `edgekit benchmark` keeps doesn't go among the user's own measurements."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """../shared/data, with real photos; the test is skipped where it is missing."""

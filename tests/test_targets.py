@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("aliases = []", "alias = []", "aliases is missing"),
         ('title = "My board"', 'title = "My board"\ncolour = "red"', "line 4: colour is not known"),
         ("[numbers.clock]", "[numbers.clock", "no TOML"),
+        ("[numbers.clock]", "[measured_on]\nname = 'x'\n[numbers.clock]", "name is not known"),
     ],
 )
 def test_what_is_wrong_with_it(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -544,3 +546,59 @@ def test_the_estimate_is_told(run_cli, colour_int8: Path, colour_float: Path) ->
     run = run_cli("inspect", colour_float, "--target", "coral")
     assert "not all of it runs on the accelerator" in run.stdout
     assert "too little is published" in run_cli("inspect", colour_int8, "--target", "pi5").stdout
+
+
+# --- one's own measurements
+
+
+@pytest.fixture
+def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "edgekit" / "measurements.jsonl"
+
+
+def test_what_was_benchmarked_goes_before_any_estimate(run_cli, colour_int8, data_home) -> None:
+    here = "arm64" if platform.machine() == "aarch64" else platform.machine()
+    effort = ("--rounds", "1", "--min-time", "20ms", "--max-time", "1s", "--threads", "1")
+    assert run_cli("benchmark", colour_int8, *effort, "--no-remember").returncode == 0
+    assert not data_home.exists()
+    for _ in range(2):
+        assert run_cli("benchmark", colour_int8, *effort).returncode == 0
+    assert len(data_home.read_text().splitlines()) == 2
+    run = run_cli("inspect", colour_int8, "--target", here)
+    assert run.stdout.count("Measured by you: ") == 1
+    assert "1 thread" in run.stdout
+    assert "Estimate" not in run.stdout
+    found = json.loads(run_cli("inspect", colour_int8, "--target", here, "--json").stdout)
+    assert len(found["measured"]) == 2
+    assert found["measured"][0]["p50_ms"] > 0
+    other = run_cli("inspect", colour_int8, "--target", "pi4")
+    assert "Measured" not in other.stdout
+    assert "Estimate" in other.stdout
+
+
+def test_which_target_a_measurement_is_of(data_home: Path) -> None:
+    one = targets.own.Measured(
+        *("0" * 64, "m.tflite", "Raspberry Pi 4 Model B Rev 1.4", "aarch64", "Debian 12"),
+        *("xnnpack", 4, 31.5, 100, "litert 2.3.0", "2026-11-28T10:00:00+00:00"),
+    )
+    coral = dataclasses.replace(one, delegate="edgetpu")
+    phone = dataclasses.replace(one, machine="Pixel 9", os="Android 16", delegate="gpu")
+    assert targets.own.keep([one, coral, phone]) == data_home
+    with data_home.open("a") as file:
+        file.write('{"broken": 1}\n[]\nno json\n')
+    expected = {"pi4": one, "arm64": one, "coral": coral, "android_gpu": phone}
+    for name, wanted in expected.items():
+        assert targets.own.find("0" * 64, targets.find(name)) == [wanted], name
+    for name in ("pi3", "pi5", "x86_64", "android_cpu", "android_nnapi", "coral_dev_board"):
+        assert targets.own.find("0" * 64, targets.find(name)) == [], name
+    assert targets.own.find("1" * 64, targets.find("pi4")) == []
+
+
+def test_a_place_that_can_not_be_written_to_costs_nothing(
+    run_cli, colour_int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    run = run_cli("benchmark", colour_int8, "--rounds", "1", "--min-time", "20ms")
+    assert run.returncode == 0, run.stderr

@@ -164,6 +164,11 @@ Examples:
 )
 @click.option("--csv", "form", flag_value="csv", help="Print the table as CSV.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print the table as Markdown.")
+@click.option(
+    "--no-remember",
+    is_flag=True,
+    help="Don't keep the latencies for `edgekit inspect --target` and the like.",
+)
 @force_option
 def command(
     models: tuple[Path, ...],
@@ -195,6 +200,7 @@ def command(
     output: Path | None,
     plot: Path | None,
     form: str | None,
+    no_remember: bool,
     force: bool,
 ) -> int:
     """Measure the latency of MODELs, and say how sure it is and what really ran where.
@@ -241,6 +247,10 @@ def command(
             progress=bars,
         )
     _keep(outcome.run, output, plot)
+    if not no_remember:
+        from edgekit.cli.remembering import remember
+
+        remember(outcome.run)
     _render(outcome.run, form, output, precision)
     if outcome.interrupted:
         return EXIT_INTERRUPTED

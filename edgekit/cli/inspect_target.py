@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from edgekit.targets import Estimate, Placement
+    from edgekit.targets.own import Measured
 
 _MOST_ESTIMATES = 2
 
@@ -27,14 +30,19 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
     model = tflite.read(data, str(file))
     placement = targets.place(model, target, many_partitions=many_partitions)
     found = targets.estimates(targets.work_of(model), target)
+    own = targets.own.find(hashlib.sha256(data).hexdigest(), target)
     if as_json:
         document = {"file": str(file), **placement.to_dict()}
+        document["measured"] = [asdict(measured) for measured in own]
         document["estimates"] = [estimate.to_dict() for estimate in found]
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     click.echo(f"{file} on {target.title}")
     render(placement)
-    _render_estimates(placement, found)
+    if own:
+        _render_measured(own)
+    else:
+        _render_estimates(placement, found)
     if ops:
         click.echo(f"\n{_every(placement)}")
 
@@ -77,6 +85,17 @@ def _render_accelerated(placement: Placement) -> None:
         for advice in dict.fromkeys(advice for *_, advice, _ in causes if advice):
             click.echo(f"Try: {advice}")
     click.echo(f"\nA prediction, by {placement.source}")
+
+
+def _render_measured(own: list[Measured]) -> None:
+    """The latest of each number of threads."""
+    for one in {measured.threads: measured for measured in reversed(own)}.values():
+        threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
+        click.echo(
+            f"Measured by you: {one.p50_ms:.3g} ms (p50 of {one.samples}) on "
+            f"{one.machine or one.architecture}, {one.delegate}, {threads}, {one.runtime}, "
+            f"{one.created[:10]}"
+        )
 
 
 def _render_estimates(placement: Placement, found: list[Estimate]) -> None:

@@ -13,8 +13,10 @@
 | `placement` | for each op of a model where it will run, why, and what to change |
 | `measurements.csv` | published latencies and accuracies, each with its source and conditions |
 | `fitted/rates.toml`, `estimate` | rates fitted to them, and the latency that follows for a model |
+| `own` | what the user measured: it goes before any estimate |
 """
 
+from edgekit.targets import own
 from edgekit.targets.catalogue import find, names
 from edgekit.targets.estimate import Estimate, Work, estimates, work_of
 from edgekit.targets.placement import Placed, Placement, place
@@ -31,6 +33,7 @@ __all__ = [
     "estimates",
     "find",
     "names",
+    "own",
     "place",
     "work_of",
 ]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from edgekit.errors import UnreadableError
 from edgekit.targets.conditions import RULES
-from edgekit.targets.target import UNITS, Accelerator, Condition, Number, Target
+from edgekit.targets.target import KNOWN_BY, UNITS, Accelerator, Condition, Number, Target
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -138,6 +138,7 @@ def read_target(
         table.strings("io_types", _DTYPES),
         None if accelerator == "none" else accelerators(accelerator),
         (level or known) if known else None,
+        _known_by(table.take("measured_on", dict, {}), file),
     )
     table.finish()
     return target
@@ -172,6 +173,13 @@ def _check_schema(table: _Table, file: _File) -> None:
     schema = table.take("schema", int)
     if schema != SCHEMA_VERSION:
         raise file.error("schema", f"schema {schema}, this edgekit reads {SCHEMA_VERSION}")
+
+
+def _known_by(values: Mapping[str, Any], file: _File) -> Mapping[str, str]:
+    table = _Table(values, file, "measured_on")
+    found = {key: table.take(key, str) for key in KNOWN_BY if key in values}
+    table.finish()
+    return found
 
 
 def _number(key: str, values: object, file: _File) -> Number:

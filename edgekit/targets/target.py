@@ -16,6 +16,10 @@ UNITS = {
 }
 
 
+#: What a measurement is known by; see `Target.measured_on`.
+KNOWN_BY = ("machine", "architecture", "os", "delegate")
+
+
 @dataclass(frozen=True)
 class Number:
     """A number that somebody published.
@@ -86,6 +90,8 @@ class Target:
         io_types: Types that input and output may have.
         accelerator: What takes ops from the CPU, or None.
         level: The Android API level, or None.
+        measured_on: How to know a measurement of such a target: what its `machine`, `architecture`,
+            `os` or `delegate` (`cpu`, `edgetpu`, ...) contain.
     """
 
     name: str
@@ -97,3 +103,4 @@ class Target:
     io_types: tuple[str, ...]
     accelerator: Accelerator | None
     level: int | None
+    measured_on: Mapping[str, str]
