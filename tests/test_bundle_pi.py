@@ -220,6 +220,47 @@ def test_a_delegate_of_a_library(package: Path, photo: Path, tmp_path: Path) -> 
     assert run.returncode == 5
 
 
+class FakeCamera:
+    """A camera that gives some pictures and is pulled out."""
+
+    pictures: tuple[str, ...] = ()
+
+    def __init__(self, number: int) -> None:
+        self.left = list(self.pictures)
+        self.released = False
+
+    def isOpened(self) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        if not self.left:
+            return False, None
+        return True, np.ascontiguousarray(colour_picture(self.left.pop(0), 1)[..., ::-1])
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_camera_that_disappears(package, monkeypatch, capsys, as_json: bool) -> None:
+    """No camera is on the machines that test this: its place is taken in this process."""
+    from edgekit.deploy.on_pi import program
+    from edgekit.evaluation import video
+
+    monkeypatch.setattr(FakeCamera, "pictures", ("red", "red", "blue"))
+    monkeypatch.setattr(video.cv2, "VideoCapture", FakeCamera)
+    arguments = ["--camera", "0", *(["--json"] if as_json else [])]
+    assert program.main(package, arguments) == 4
+    said = capsys.readouterr()
+    assert "camera 0: no more pictures after 3" in said.err
+    lines = said.out.splitlines()
+    if as_json:
+        best = [json.loads(line)["scores"][0]["label"] for line in lines]
+        assert best == ["red", "red", "blue"]
+    else:  # a line whenever the answer changes
+        assert [line.split()[-1] for line in lines] == ["red", "blue"]
+
+
 # --- the Edge TPU
 
 
