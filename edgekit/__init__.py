@@ -2,6 +2,7 @@
 
 Every verb of the command line is also a call here, loaded when it is first used:
 
+    edgekit.advise("photos/", "pi4", max_latency=50)
     edgekit.train("photos/", "model.keras")
     edgekit.qat("model.keras", "photos/", "q.keras")
     edgekit.convert("model.keras", "model.tflite", "int8", data="photos/")
@@ -21,6 +22,7 @@ from edgekit.version import __version__
 
 if TYPE_CHECKING:
     from edgekit.api import (
+        advise,
         bundle_android,
         bundle_pi,
         compare,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from edgekit.training.zoo import create
 
 _VERBS = {
+    "advise": "edgekit.api",
     "bundle_android": "edgekit.api",
     "bundle_pi": "edgekit.api",
     "compare": "edgekit.api",
@@ -58,6 +61,7 @@ _VERBS = {
 
 __all__ = [
     "__version__",
+    "advise",
     "bundle_android",
     "bundle_pi",
     "compare",

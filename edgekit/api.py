@@ -26,6 +26,7 @@ from edgekit.overrides import Given, Overrides
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from edgekit.advisor import Advice
     from edgekit.benchmark.compare import Comparison
     from edgekit.benchmark.document import Run
     from edgekit.converters import Conversion, Promised
@@ -72,6 +73,45 @@ def open_classifier(path: PathLike, given: Overrides | None = None) -> Classifie
 def is_keras(path: Path) -> bool:
     """Whether a path is taken for a Keras model: by its suffix, or because it is a folder."""
     return path.suffix.lower() in _KERAS_SUFFIXES or path.is_dir()
+
+
+def advise(
+    data: PathLike,
+    target: str,
+    *,
+    max_latency: float | None = None,
+    max_size: float | None = None,
+    min_accuracy: float | None = None,
+    train_budget: float | None = None,
+    top: int = 3,
+    labels_csv: PathLike | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Advice:
+    """Which model of the zoo to use, before any is trained.
+
+    Args:
+        data: The photos, laid out as for `train`.
+        target: A name of `edgekit.targets` (`pi4`, `coral`), or a .toml file.
+        max_latency: Of one inference, in ms.
+        max_size: Of the int8 file, in MiB.
+        min_accuracy: Wished for on these photos, 0..1; it can't be promised, and makes the list go
+            by accuracy.
+        train_budget: For the training, in minutes, roughly.
+        top: How many models to list.
+        labels_csv: A CSV of path, label and perhaps split instead of folders.
+        progress: Called with (done, total) as photos are read.
+
+    Returns:
+        The short list, empty where no model meets what was asked for, and all that led to it.
+
+    Raises:
+        EdgekitError: See `edgekit.advisor.advise`.
+    """
+    from edgekit import advisor
+
+    csv = None if labels_csv is None else Path(labels_csv)
+    limits = (max_latency, max_size, min_accuracy, train_budget)
+    return advisor.advise(advisor.Wishes(Path(data), target, *limits, top, csv), progress)
 
 
 def train(

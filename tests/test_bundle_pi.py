@@ -506,11 +506,13 @@ def test_wrong_answers_there_are_told_here(
     (there / ".edgekit-bundle.json").write_text("{}")
     make_environment(package, there)
     library = next((there / ".venv" / "lib").glob("python3*")) / "site-packages"
-    (library / "sitecustomize.py").write_text(
+    (library / "wrong_runtime.py").write_text(
         "import ai_edge_litert.interpreter as module\n"
         "right = module.Interpreter.get_tensor\n"
         "module.Interpreter.get_tensor = lambda self, index: right(self, index)[:, ::-1]\n"
     )
+    # Python imports it at its start; Debian's has a sitecustomize of its own already.
+    (library / "wrong_runtime.pth").write_text("import wrong_runtime\n")
     run = run_cli("bundle", "pi", model, "-o", tmp_path / "p", "--install", _device(server))
     assert run.returncode == 1
     assert "colours.tflite: differs in the stage inference" in run.stderr

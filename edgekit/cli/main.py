@@ -16,6 +16,7 @@ from edgekit.version import __version__
 #: verb -> its one-line help. The module `edgekit.cli.VERB` is imported when the verb is used, so
 #: that `edgekit --help` loads nothing heavy.
 VERBS = {
+    "advise": "Say which model to use, for your photos on a target.",
     "models": "List the model zoo, or create a model from it.",
     "train": "Fine-tune a model on your photos.",
     "tune": "Search for better hyper-parameters.",
