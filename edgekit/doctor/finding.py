@@ -16,7 +16,7 @@ PURPOSES = {
     **dict.fromkeys(
         (
             *("models", "train", "tune", "qat", "convert", "inspect", "evaluate", "predict"),
-            *("verify", "benchmark", "compare", "bundle"),
+            *("verify", "benchmark", "compare", "bundle", "advise"),
         ),
         "the verb",
     ),

@@ -1,0 +1,23 @@
+"""Which model of the zoo to use, before any of them is trained and any hardware is bought.
+
+    advice = advise(Wishes(Path("photos"), "pi4", max_latency=50))
+
+| module | what it does |
+|---|---|
+| `zoo.csv`, `facts` | what is known of each model: from benchmarks/zoo_facts.py, or published |
+| `photos` | looks at the photos, without training |
+| `wishes` | what was asked for |
+| `candidates` | each model for these photos on that target: size, latency, training time, checks |
+| `rules.toml`, `rules` | what speaks against a model, with its source; read and applied |
+| `ranking` | the order, the Pareto set, what comes nearest, why a family is not on the list |
+| `recipe` | the commands to type |
+| `advice` | all of it together |
+"""
+
+from edgekit.advisor.advice import Advice, advise
+from edgekit.advisor.candidates import Candidate, Check
+from edgekit.advisor.photos import Photos
+from edgekit.advisor.ranking import Nearest
+from edgekit.advisor.wishes import Wishes
+
+__all__ = ["Advice", "Candidate", "Check", "Nearest", "Photos", "Wishes", "advise"]

@@ -1,0 +1,187 @@
+"""From photos and a target to a short list of models."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from edgekit import targets
+from edgekit.advisor import ranking, recipe
+from edgekit.advisor.candidates import Candidate, candidates
+from edgekit.advisor.photos import Photos, look
+from edgekit.advisor.ranking import Nearest
+from edgekit.advisor.recipe import Command
+from edgekit.advisor.wishes import Wishes
+from edgekit.datasets.loading import Progress
+from edgekit.targets import Target
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is recommended, and why.
+
+    Attributes:
+        photos: What was seen of the photos.
+        target: Where it is to run.
+        wishes: What was asked for.
+        candidates: Every model of the zoo, in its order.
+        short_list: The best of those that can be recommended; none where nothing meets what was
+            asked for.
+        pareto: Names of the models that no other beats in both accuracy and cost, of those that no
+            rule speaks against.
+        left_out: family -> why none of it is on the list, and the source of that.
+        nearest: What comes nearest where the list is empty, or None.
+        commands: What to type for the first of the list.
+        notes: What should be known, a sentence or two each.
+    """
+
+    photos: Photos
+    target: Target
+    wishes: Wishes
+    candidates: tuple[Candidate, ...]
+    short_list: tuple[Candidate, ...]
+    pareto: frozenset[str]
+    left_out: dict[str, tuple[str, str]]
+    nearest: Nearest | None
+    commands: tuple[Command, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def rejected(self) -> tuple[Candidate, ...]:
+        """Models that a rule speaks against altogether."""
+        return tuple(candidate for candidate in self.candidates if candidate.rejected)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        asked = dataclasses.asdict(self.wishes)
+        photos = dataclasses.asdict(self.photos) | {"balance": round(self.photos.balance, 4)}
+        return {
+            "data": {key: _plain(value) for key, value in photos.items()},
+            "target": self.target.name,
+            "asked": {key: _plain(value) for key, value in asked.items()},
+            "met": bool(self.short_list),
+            "short_list": [candidate.name for candidate in self.short_list],
+            "pareto": [c.name for c in self.candidates if c.name in self.pareto],
+            "candidates": [_candidate(candidate) for candidate in self.candidates],
+            "left_out": {
+                family: {"why": why, "source": source}
+                for family, (why, source) in self.left_out.items()
+            },
+            "nearest": None if self.nearest is None else _nearest(self.nearest),
+            "commands": [command.line for command in self.commands],
+            "notes": list(self.notes),
+        }
+
+
+def advise(wishes: Wishes, progress: Progress | None = None) -> Advice:
+    """Which models of the zoo suit these photos on that target.
+
+    Args:
+        wishes: What is asked for.
+        progress: Called with (done, total) as photos are read.
+
+    Raises:
+        UsageError: There is no such target, or the data are no folder.
+        UnreadableError: The photos, or a target's own file, can't be used.
+    """
+    target = targets.find(wishes.target)
+    photos = look(wishes.data, wishes.labels_csv, progress)
+    found = candidates(photos, target, wishes)
+    # A limit says what a millisecond is worth only where the latency is known.
+    limited = wishes.max_latency is not None and any(c.latency for c in found)
+    order = ranking.ranked(found, accuracy_alone=limited or wishes.min_accuracy is not None)
+    chosen = order[: wishes.top]
+    return Advice(
+        photos,
+        target,
+        wishes,
+        found,
+        chosen,
+        ranking.pareto(found),
+        ranking.left_out(found, chosen),
+        None if chosen else ranking.nearest(found),
+        recipe.commands(chosen[0], photos, target, wishes) if chosen else (),
+        tuple(_notes(photos, target, wishes, found, chosen)),
+    )
+
+
+def _notes(
+    photos: Photos,
+    target: Target,
+    wishes: Wishes,
+    found: tuple[Candidate, ...],
+    chosen: tuple[Candidate, ...],
+) -> Iterator[str]:
+    if not any(candidate.latency for candidate in found):
+        asked = "; whether --max-latency is met can't be said" if wishes.max_latency else ""
+        yield (
+            f"No latency: too little is published of int8 models on {target.title}. The order goes "
+            f"by multiply-accumulates{asked}."
+        )
+    if wishes.min_accuracy is not None:
+        yield (
+            f"{wishes.min_accuracy:.0%} on your photos can't be promised from ImageNet's numbers: "
+            "only training tells, with the commands below. The list goes by accuracy."
+        )
+    if wishes.train_budget is not None:
+        yield (
+            "Training times are rough: scaled by MACs and photos from two trainings of "
+            "EfficientNet-Lite0 on two cores. --time-budget ends it in time, with the best so far."
+        )
+    if photos.train < recipe.FEW:
+        yield (
+            f"{photos.train} photos are few: only the classifier is trained (--epochs 0). More "
+            "photos help more than another model."
+        )
+    small = [c for c in chosen if min(photos.width, photos.height) < c.facts.input]
+    if small:
+        yield (
+            f"Your photos are smaller than the input of {', '.join(c.name for c in small)}: "
+            "enlarged, they show no more. A smaller --size in `edgekit train` is faster."
+        )
+    if chosen and chosen[0].lowered:
+        yield f"{chosen[0].name}: {chosen[0].lowered[0].text}"
+    yield from photos.warnings
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    facts = candidate.facts
+    latency = candidate.latency
+    return {
+        "model": facts.name,
+        "family": facts.family,
+        "input": facts.input,
+        "macs": candidate.macs,
+        "int8_mib": round(candidate.size_mib, 3),
+        "imagenet_top1": facts.top1,
+        "imagenet_top1_of": facts.top1_of,
+        "imagenet_top1_source": facts.source,
+        "latency_ms": None if latency is None else round(latency.ms, 4),
+        "latency_low_ms": None if latency is None else round(latency.low, 4),
+        "latency_high_ms": None if latency is None else round(latency.high, 4),
+        "latency_setting": None if latency is None else latency.rate.setting,
+        "training_minutes": [round(candidate.training.low, 2), round(candidate.training.high, 2)],
+        "met": candidate.met,
+        "checks": [dataclasses.asdict(c) | {"met": c.met} for c in candidate.checks],
+        "rejected": [{"why": rule.text, "source": rule.source} for rule in candidate.rejected],
+        "lowered": [{"why": rule.text, "source": rule.source} for rule in candidate.lowered],
+    }
+
+
+def _nearest(nearest: Nearest) -> dict[str, Any]:
+    return {
+        "model": nearest.candidate.name,
+        "relax": [
+            {"option": check.option, "unit": check.unit, "asked": check.asked, "to": to}
+            for check, to in nearest.relax
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, tuples as lists."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, int | float | str | dict) else str(value)

@@ -1,0 +1,151 @@
+"""Each model of the zoo for these photos on that target: what it takes, and what that means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from edgekit import targets
+from edgekit.advisor import training_time
+from edgekit.advisor.facts import Facts, zoo
+from edgekit.advisor.photos import Photos
+from edgekit.advisor.rules import Case, Rule, rules
+from edgekit.advisor.training_time import Minutes
+from edgekit.advisor.wishes import Wishes
+from edgekit.targets import Estimate, Target
+
+Met = Literal["surely", "probably", "unknown", "no"]
+#: From best to worst.
+METS: tuple[Met, ...] = ("surely", "probably", "unknown", "no")
+LATENCY, SIZE, TRAINING = "--max-latency", "--max-size", "--train-budget"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A limit that was asked for, and how a model stands to it.
+
+    Attributes:
+        option: The option that asks for it: `--max-latency`.
+        unit: `ms`, `MiB` or `min`.
+        asked: The limit.
+        value: The model's, or None where it isn't known.
+        high: What it may come to, or None.
+
+    It is met `surely` where even `high` is within the limit, `probably` where `value` is.
+    """
+
+    option: str
+    unit: str
+    asked: float
+    value: float | None
+    high: float | None
+
+    @property
+    def met(self) -> Met:
+        """How surely the limit is kept; `unknown` where the value isn't known."""
+        if self.value is None or self.high is None:
+            return "unknown"
+        if self.high <= self.asked:
+            return "surely"
+        return "probably" if self.value <= self.asked else "no"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model of the zoo.
+
+    Attributes:
+        facts: What is known of it.
+        macs: Multiply-accumulates, with a classifier for the classes of the photos.
+        size_mib: Of the int8 file, likewise.
+        latency: Estimated on the target in int8, or None.
+        training: Roughly, on two cores.
+        checks: The limits that were asked for.
+        rejected: The rules that speak against it altogether.
+        lowered: The rules that put it after all others.
+    """
+
+    facts: Facts
+    macs: int
+    size_mib: float
+    latency: Estimate | None
+    training: Minutes
+    checks: tuple[Check, ...]
+    rejected: tuple[Rule, ...]
+    lowered: tuple[Rule, ...]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.facts.name
+
+    @property
+    def met(self) -> Met:
+        """The worst of its checks; `surely` where nothing was asked for."""
+        return max((check.met for check in self.checks), key=METS.index, default="surely")
+
+    @property
+    def sure(self) -> bool:
+        """Whether it surely keeps the limits that count on the device.
+
+        A training that takes longer than was hoped can be ended in time.
+        """
+        return all(c.met == "surely" for c in self.checks if c.option != TRAINING)
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it can be recommended."""
+        return not self.rejected and self.met != "no"
+
+    @property
+    def cost(self) -> float:
+        """What is small for a fast model: milliseconds, or MACs where no latency is known."""
+        return self.macs if self.latency is None else self.latency.ms
+
+    @property
+    def wants_qat(self) -> bool:
+        """Whether it is known to lose in int8."""
+        return any(rule.qat for rule in self.lowered)
+
+
+def candidates(photos: Photos, target: Target, wishes: Wishes) -> tuple[Candidate, ...]:
+    """All models of the zoo, in its order."""
+    return tuple(_candidate(facts, photos, target, wishes) for facts in zoo())
+
+
+def _candidate(facts: Facts, photos: Photos, target: Target, wishes: Wishes) -> Candidate:
+    classes = len(photos.classes)
+    work = facts.work(classes)
+    size = facts.size_mib(classes)
+    latency = _surest(targets.estimates(work, target))
+    training = training_time.estimate(work.macs, photos.train)
+    accelerator = "none" if target.accelerator is None else target.accelerator.name
+    case = Case(facts, photos.train, accelerator, wishes.max_latency)
+    fired = [rule for rule in rules() if rule.fires(case)]
+    rejected = tuple(rule for rule in fired if rule.effect == "reject")
+    checks = tuple(_checks(wishes, size, latency, training))
+    lowered = tuple(rule for rule in fired if rule.effect == "lower")
+    return Candidate(facts, work.macs, size, latency, training, checks, rejected, lowered)
+
+
+def _surest(found: Sequence[Estimate]) -> Estimate | None:
+    """Of the settings that are known of a target, the one that is least off; then the narrowest."""
+    return min(
+        found,
+        key=lambda e: (e.rate.median_error, e.rate.high / max(e.rate.low, 1e-6)),
+        default=None,
+    )
+
+
+def _checks(
+    wishes: Wishes, size: float, latency: Estimate | None, training: Minutes
+) -> Iterator[Check]:
+    if wishes.max_latency is not None:
+        ms, high = (None, None) if latency is None else (latency.ms, latency.high)
+        yield Check(LATENCY, "ms", wishes.max_latency, ms, high)
+    if wishes.max_size is not None:
+        yield Check(SIZE, "MiB", wishes.max_size, size, size)
+    if wishes.train_budget is not None:
+        budget = wishes.train_budget
+        yield Check(TRAINING, "min", budget, training.low, training.high)

@@ -1,0 +1,218 @@
+"""`edgekit advise`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekit.cli.options import json_option
+from edgekit.cli.progress import ProgressBars
+
+if TYPE_CHECKING:
+    from edgekit.advisor import Advice, Candidate, Nearest, Photos
+
+_WIDTH = 100
+_LIMITS = {"--max-latency": "latency", "--max-size": "size", "--train-budget": "training"}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  edgekit advise --data photos/ --target pi4
+  edgekit advise --data photos/ --target pi4 --max-latency 50 --max-size 6
+  edgekit advise --data photos/ --target coral --min-accuracy 0.95 --top 5
+  edgekit advise --data photos/ --target pi4 --train-budget 30 --json | jq .short_list
+
+\b
+Exit codes: 0 done; 1 no model meets what was asked for (it says what comes nearest);
+2 usage; 3 photos that can't be used.
+"""
+)
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PHOTOS",
+    help="The photos, laid out as for edgekit train.",
+)
+@click.option(
+    "--target",
+    required=True,
+    metavar="NAME",
+    help="Where it is to run: pi4, coral, android_cpu, ...",
+)
+@click.option("--max-latency", type=float, metavar="MS", help="Of one inference, in int8.")
+@click.option("--max-size", type=float, metavar="MIB", help="Of the int8 file.")
+@click.option(
+    "--min-accuracy",
+    type=float,
+    metavar="0..1",
+    help="Wished for on your photos. Only training tells: it makes the list go by accuracy.",
+)
+@click.option("--train-budget", type=float, metavar="MINUTES", help="On two cores, roughly.")
+@click.option("--top", type=int, default=3, show_default=True, help="How many models to list.")
+@click.option(
+    "--labels-csv", type=click.Path(path_type=Path), metavar="CSV", help="path,label[,split]"
+)
+@json_option
+def command(
+    data: Path,
+    target: str,
+    max_latency: float | None,
+    max_size: float | None,
+    min_accuracy: float | None,
+    train_budget: float | None,
+    top: int,
+    labels_csv: Path | None,
+    as_json: bool,
+) -> int:
+    """Say which model to use, before any is trained and any hardware is bought.
+
+    Every model of the zoo is held against the photos and the target: the latency estimated from
+    published measurements, the size in int8, the accuracy published on ImageNet, and rules, each
+    with its source. Out come a short list and the commands that train and measure the first.
+
+    A limit is met `surely` where the upper end of the estimate's 80 % interval is within it, and
+    `probably` where the estimate is. Models with a * are on the Pareto front: of those that no rule
+    speaks against, none is both more accurate and faster.
+    """
+    from edgekit.advisor import Wishes, advise
+
+    wishes = Wishes(
+        data, target, max_latency, max_size, min_accuracy, train_budget, top, labels_csv
+    )
+    with ProgressBars(quiet=as_json) as bars:
+        advice = advise(wishes, bars.stage("reading"))
+    if as_json:
+        click.echo(json.dumps(advice.to_dict(), ensure_ascii=False))
+    else:
+        _render(advice)
+    return 0 if advice.short_list else 1
+
+
+def _render(advice: Advice) -> None:
+    import textwrap
+
+    from edgekit.report.table import printable
+
+    _photos(advice.photos)
+    click.echo(f"Target   {advice.target.title}")
+    measured = next((c.latency for c in advice.candidates if c.latency), None)
+    if measured is not None:
+        rate = measured.rate
+        click.echo(
+            f"Latency  estimated in int8 for {rate.setting};\n"
+            f"         from {rate.rows} published latencies, with the range of 80 % of cases"
+        )
+    click.echo()
+    if advice.short_list:
+        click.echo(_table(advice))
+        click.echo(
+            "\n* none is both more accurate and faster, of those that no rule speaks against.\n"
+            "ImageNet: top-1 in float, as published."
+        )
+    else:
+        _none(advice.nearest)
+    for note in advice.notes:
+        click.echo(textwrap.fill(printable(f"Note: {note}"), _WIDTH, subsequent_indent="  "))
+    _others(advice)
+    if advice.commands:
+        click.echo(f"\nFor {advice.short_list[0].name}:")
+        for command in advice.commands:
+            click.echo(printable(f"  # {command.what}"))
+            click.echo(printable(f"  {command.line}"))
+        click.echo(f"\nNext: {printable(advice.commands[0].line)}")
+
+
+def _others(advice: Advice) -> None:
+    """Why a family isn't on the list, and what of those that are can't be recommended."""
+    click.echo("\nNot on the list:" if advice.short_list else "\nBy family:")
+    for family, (why, source) in advice.left_out.items():
+        _paragraph(f"{family}: {why}", source)
+    alone: dict[tuple[str, str], list[str]] = {}
+    for candidate in advice.rejected:
+        if candidate.facts.family not in advice.left_out:
+            rule = candidate.rejected[0]
+            alone.setdefault((rule.text, rule.source), []).append(candidate.name)
+    for (why, source), names in alone.items():
+        _paragraph(f"{', '.join(names)}: {why}", source)
+
+
+def _paragraph(text: str, source: str) -> None:
+    import textwrap
+
+    click.echo(textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    "))
+    click.echo(f"    ({source})")
+
+
+def _photos(photos: Photos) -> None:
+    from edgekit.report.table import printable
+
+    counts = photos.classes.values()
+    parts = [f"{photos.train} to learn from", f"{photos.val} to judge by"]
+    if photos.test:
+        parts.append(f"{photos.test} to test")
+    total = photos.train + photos.val + photos.test
+    click.echo(printable(f"Photos   {photos.root}: {total}, {', '.join(parts)}"))
+    click.echo(
+        f"         {len(photos.classes)} classes of {min(counts)} to {max(counts)} photos to learn "
+        f"from (balance {photos.balance:.2f}), typically {photos.width} x {photos.height}"
+    )
+    if photos.unreadable:
+        click.echo(f"         {photos.unreadable} file(s) can't be read and were left out")
+
+
+def _table(advice: Advice) -> str:
+    from edgekit.report.table import table
+
+    timed = advice.wishes.train_budget is not None
+    rows = [
+        (
+            number,
+            f"{candidate.name}{' *' if candidate.name in advice.pareto else ''}",
+            candidate.facts.input,
+            _latency(candidate),
+            f"{candidate.size_mib:.1f} MiB",
+            "-" if candidate.facts.top1 is None else f"{candidate.facts.top1:.1f} %",
+            *([f"{candidate.training.low:.2g} to {candidate.training.high:.2g} min"] * timed),
+            _verdict(candidate),
+        )
+        for number, candidate in enumerate(advice.short_list, 1)
+    ]
+    known = any(candidate.latency for candidate in advice.short_list)
+    headers = ("", "model", "input", "latency" if known else "MACs", "int8", "ImageNet")
+    return table((*headers, *(["training"] * timed), "verdict"), rows)
+
+
+def _latency(candidate: Candidate) -> str:
+    found = candidate.latency
+    if found is None:
+        return f"{candidate.macs / 1e6:,.0f} M"
+    return f"{found.ms:.3g} ms ({found.low:.3g} to {found.high:.3g})"
+
+
+def _verdict(candidate: Candidate) -> str:
+    words = [
+        f"{_LIMITS[check.option]} {'not known' if check.met == 'unknown' else check.met}"
+        for check in candidate.checks
+    ]
+    if candidate.lowered:
+        words.append("loses in int8, see below" if candidate.wants_qat else "see below")
+    return ", ".join(words) or "fits"
+
+
+def _none(nearest: Nearest | None) -> None:
+    if nearest is None:
+        click.echo("No model of the zoo suits: rules speak against each of them.")
+        return
+    found = nearest.candidate
+    click.echo(f"No model of the zoo meets this. {found.name} comes nearest ({_latency(found)}):")
+    for check, to in nearest.relax:
+        high = "" if check.high is None or check.high <= to else f", surely {check.high:.3g}"
+        click.echo(
+            f"  {check.option} {check.asked:g} would have to be {to:.3g} {check.unit}{high}: "
+            f"{to / check.asked:.3g} times as much"
+        )
