@@ -387,6 +387,20 @@ def test_an_unknown_target(photos: Path, run_cli: Cli) -> None:
     assert "Did you mean coral" in run.stderr
 
 
+def test_data_that_are_no_photos(tmp_path: Path, run_cli: Cli) -> None:
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "empty").mkdir()
+    for name, code, said in (
+        ("gone", 3, "no such folder"),
+        ("file", 2, "is a file"),
+        ("empty", 3, ""),
+    ):
+        run = run_cli("advise", "--data", tmp_path / name, "--target", "pi4")
+        assert run.returncode == code, run.stderr
+        assert run.stderr.startswith(f"Error: {tmp_path / name}: {said}")
+        assert not run.stdout
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -83,8 +83,8 @@ def advise(wishes: Wishes, progress: Progress | None = None) -> Advice:
         progress: Called with (done, total) as photos are read.
 
     Raises:
-        UsageError: There is no such target, or the data are no folder.
-        UnreadableError: The photos, or a target's own file, can't be used.
+        UsageError: There is no such target, or the data are a file.
+        UnreadableError: The photos are missing or can't be used, or a target's own file can't.
     """
     target = targets.find(wishes.target)
     photos = look(wishes.data, wishes.labels_csv, progress)

@@ -63,8 +63,9 @@ def look(root: Path, labels_csv: Path | None = None, progress: Progress | None =
         progress: Called with (done, total).
 
     Raises:
-        UsageError: `root` is no folder.
-        UnreadableError: There is nothing to learn from these photos, or they would deceive.
+        UsageError: `root` is a file.
+        UnreadableError: It doesn't exist, there is nothing to learn from, or the photos would
+            deceive.
     """
     splits = datasets.open_splits(root, labels_csv=labels_csv, progress=progress)
     width, height = _typical(splits)
