@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from conftest import write_picture
+from advise_support import write_photos
 
 import edgekit
 from edgekit import targets
@@ -31,16 +30,7 @@ _ACCELERATED = {"edgetpu": "coral", "gpu": "android_gpu", "nnapi": "android_nnap
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """120 noisy pictures of two classes, 90 of one and 30 of the other, 320 x 240."""
-    root = tmp_path_factory.mktemp("advise") / "my photos"
-    rng = np.random.default_rng(0)
-    for name, count in (("cat", 90), ("dog", 30)):
-        (root / name).mkdir(parents=True)
-        for number in range(count):
-            picture = rng.integers(0, 256, (240, 320, 3), np.uint8)
-            picture[4:] = picture[:1]
-            write_picture(root / name / f"{number}.png", picture)
-    return root
+    return write_photos(tmp_path_factory.mktemp("advise") / "my photos")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Which model of the zoo to use, before any of them is trained and any hardware is bought.
 
-    advice = advise(Wishes(Path("photos"), "pi4", max_latency=50))
+    advice = advise(Wishes(Path("photos"), "pi4", max_latency=50, device="ssh:pi@pi4.local"))
+    trial = trial.run(advice)  # trains and measures the short list, where that is wanted
 
 | module | what it does |
 |---|---|
@@ -12,6 +13,8 @@
 | `ranking` | the order, the Pareto set, what comes nearest, why a family is not on the list |
 | `recipe` | the commands to type |
 | `advice` | all of it together |
+| `steps`, `outcome`, `attempt` | runs a recipe's commands; what they printed; one model's turn |
+| `trial` | trains and measures the short list, and corrects the estimates as it goes |
 """
 
 from edgekit.advisor.advice import Advice, advise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,10 +89,7 @@ def advise(wishes: Wishes, progress: Progress | None = None) -> Advice:
     target = targets.find(wishes.target)
     photos = look(wishes.data, wishes.labels_csv, progress)
     found = candidates(photos, target, wishes)
-    # A limit says what a millisecond is worth only where the latency is known.
-    limited = wishes.max_latency is not None and any(c.latency for c in found)
-    order = ranking.ranked(found, accuracy_alone=limited or wishes.min_accuracy is not None)
-    chosen = order[: wishes.top]
+    chosen = order(found, wishes)[: wishes.top]
     return Advice(
         photos,
         target,
@@ -105,6 +102,16 @@ def advise(wishes: Wishes, progress: Progress | None = None) -> Advice:
         recipe.commands(chosen[0], photos, target, wishes) if chosen else (),
         tuple(_notes(photos, target, wishes, found, chosen)),
     )
+
+
+def order(
+    found: Sequence[Candidate], wishes: Wishes, *, sure_first: bool = True
+) -> tuple[Candidate, ...]:
+    """Those that can be recommended, best first; see `ranking.ranked`."""
+    # A limit says what a millisecond is worth only where the latency is known.
+    limited = wishes.max_latency is not None and any(c.latency for c in found)
+    accuracy_alone = limited or wishes.min_accuracy is not None
+    return ranking.ranked(found, accuracy_alone=accuracy_alone, sure_first=sure_first)
 
 
 def _notes(

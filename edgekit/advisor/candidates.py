@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgekit import targets
@@ -127,6 +127,16 @@ def _candidate(facts: Facts, photos: Photos, target: Target, wishes: Wishes) -> 
     checks = tuple(_checks(wishes, size, latency, training))
     lowered = tuple(rule for rule in fired if rule.effect == "lower")
     return Candidate(facts, work.macs, size, latency, training, checks, rejected, lowered)
+
+
+def corrected(candidate: Candidate, factor: float, wishes: Wishes) -> Candidate:
+    """The same model where measurements came out at `factor` times the estimates."""
+    if candidate.latency is None:
+        return candidate
+    old = candidate.latency
+    latency = replace(old, ms=old.ms * factor, low=old.low * factor, high=old.high * factor)
+    checks = tuple(_checks(wishes, candidate.size_mib, latency, candidate.training))
+    return replace(candidate, latency=latency, checks=checks)
 
 
 def _surest(found: Sequence[Estimate]) -> Estimate | None:

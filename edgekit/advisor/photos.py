@@ -33,6 +33,7 @@ class Photos:
         height: Likewise.
         unreadable: How many files can't be read, and are left out.
         judge: The folder with photos that nothing is learned from, or None.
+        digest: Of all of them and their labels, in hexadecimal.
         warnings: What is likely to hurt, a sentence or two each.
     """
 
@@ -46,6 +47,7 @@ class Photos:
     height: int
     unreadable: int
     judge: Path | None
+    digest: str
     warnings: tuple[str, ...]
 
     @property
@@ -80,6 +82,7 @@ def look(root: Path, labels_csv: Path | None = None, progress: Progress | None =
         height=height,
         unreadable=len(splits.broken),
         judge=None if labels_csv else _judging(root),
+        digest=splits.digest,
         warnings=splits.warnings,
     )
 

@@ -28,23 +28,27 @@ class Nearest:
     relax: tuple[tuple[Check, float], ...]
 
 
-def ranked(all_of_them: Sequence[Candidate], *, accuracy_alone: bool) -> tuple[Candidate, ...]:
+def ranked(
+    all_of_them: Sequence[Candidate], *, accuracy_alone: bool, sure_first: bool = True
+) -> tuple[Candidate, ...]:
     """Those that can be recommended, best first.
 
     By ImageNet top-1, which on twelve data sets went with the accuracy after fine-tuning (Kornblith
-    et al. 2019, arXiv:1805.08974). Models that a rule lowers come after the others. If there is
-    one that surely keeps the limits of the device, the best such is the first choice: what is
-    better and only probably does stands behind it.
+    et al. 2019, arXiv:1805.08974). Models that a rule lowers come after the others.
 
     Args:
         all_of_them: The candidates.
         accuracy_alone: A limit of the latency, or a wish for accuracy, says what a millisecond is
             worth; without, each doubling of the cost has to bring `_POINTS_PER_DOUBLING`.
+        sure_first: If there is one that surely keeps the limits of the device, the best such is the
+            first choice: what is better and only probably does stands behind it.
     """
     eligible = [candidate for candidate in all_of_them if candidate.eligible]
     found = sorted(eligible, key=lambda c: (bool(c.lowered), -_score(c, accuracy_alone), c.cost))
     sure = next((c for c in found if c.sure and not c.lowered), None)
-    return tuple(found) if sure is None else (sure, *(c for c in found if c is not sure))
+    if sure is None or not sure_first:
+        return tuple(found)
+    return (sure, *(c for c in found if c is not sure))
 
 
 def _score(candidate: Candidate, accuracy_alone: bool) -> float:

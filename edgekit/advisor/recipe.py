@@ -29,11 +29,24 @@ class Command:
 
     Attributes:
         what: What it is for, in a few words.
-        line: The line, quoted for a shell.
+        arguments: The program and what it is given.
+        writes: The model that comes of it, or None.
     """
 
     what: str
-    line: str
+    arguments: tuple[str, ...]
+    writes: Path | None = None
+
+    @property
+    def line(self) -> str:
+        """Quoted for a shell."""
+        return shlex.join(self.arguments)
+
+    @property
+    def verb(self) -> str:
+        """`train`, `qat`, `convert`, ...; of another program its name."""
+        program, first = self.arguments[:2]
+        return first if program == "edgekit" else program
 
 
 def commands(
@@ -46,8 +59,8 @@ def commands(
 def _commands(
     candidate: Candidate, photos: Photos, target: Target, wishes: Wishes
 ) -> Iterator[Command]:
-    name = candidate.name
-    model, qat = f"{name}.keras", f"{name}_qat.keras"
+    name, folder = candidate.name, wishes.folder
+    model, qat = folder / f"{name}.keras", folder / f"{name}_qat.keras"
     table = () if wishes.labels_csv is None else ("--labels-csv", str(wishes.labels_csv))
     yield _command(
         "train: a new classifier on frozen features"
@@ -57,36 +70,50 @@ def _commands(
         *(("--epochs", "0") if _is_few(photos) else ()),
         *(("--balance", "sampling") if photos.balance * IMBALANCE < 1 else ()),
         *_budget(wishes),
-        *("-o", model),
+        *("-o", str(model)),
+        writes=model,
     )
     if candidate.wants_qat:
         yield _command(
             "train it to be as good in int8, since it is known to lose there",
-            *("qat", model, "--data", str(photos.root), *table, "-o", qat),
+            *("qat", str(model), "--data", str(photos.root), *table, "-o", str(qat)),
+            writes=qat,
         )
     last = qat if candidate.wants_qat else model
-    tflite = f"{Path(last).stem}.tflite"
-    yield _command("to int8", "convert", "--int8", last, "--target", wishes.target)
+    tflite = last.with_suffix(".tflite")
+    yield _command(
+        *("to int8", "convert", "--int8", str(last), "--target", wishes.target), writes=tflite
+    )
     judge = str(photos.judge or photos.root)
     yield _command(
         "the accuracy on your photos"
         + ("" if photos.judge else ", those it learned from included"),
-        *("evaluate", model, tflite, "--data", judge, *table),
+        *("evaluate", str(model), str(tflite), "--data", judge, *table),
     )
-    yield _command("which ops run where", "inspect", tflite, "--target", wishes.target)
-    yield from _measuring(tflite, target)
+    yield _command("which ops run where", "inspect", str(tflite), "--target", wishes.target)
+    yield from _measuring(tflite, target, wishes.device or usual_device(target))
 
 
-def _measuring(tflite: str, target: Target) -> Iterator[Command]:
+def usual_device(target: Target) -> str:
+    """What `edgekit benchmark --on` mostly calls such a target."""
+    found = (d for start, d in _DEVICES.items() if target.name.startswith(start))
+    return next(found, _ANY_DEVICE)
+
+
+def _measuring(tflite: Path, target: Target, device: str) -> Iterator[Command]:
     accelerator = None if target.accelerator is None else target.accelerator.name
     if accelerator == "edgetpu":
-        yield Command("for the Edge TPU, with Coral's compiler", f"edgetpu_compiler {tflite}")
-        tflite = f"{Path(tflite).stem}_edgetpu.tflite"
-    device = next((d for start, d in _DEVICES.items() if target.name.startswith(start)), None)
+        compiled = tflite.with_name(f"{tflite.stem}_edgetpu.tflite")
+        yield Command(
+            "for the Edge TPU, with Coral's compiler",
+            ("edgetpu_compiler", "--out_dir", str(tflite.parent), str(tflite)),
+            compiled,
+        )
+        tflite = compiled
     delegate = _DELEGATES.get(accelerator or "")
     yield _command(
         "the latency, on the device",
-        *("benchmark", tflite, "--on", device or _ANY_DEVICE),
+        *("benchmark", str(tflite), "--on", device),
         *(("--delegate", delegate) if delegate else ("--threads", "1,4")),
     )
 
@@ -101,5 +128,5 @@ def _budget(wishes: Wishes) -> tuple[str, ...]:
     return "--time-budget", f"{max(1, round(wishes.train_budget * 60))}s"
 
 
-def _command(what: str, *arguments: str) -> Command:
-    return Command(what, shlex.join(("edgekit", *arguments)))
+def _command(what: str, *arguments: str, writes: Path | None = None) -> Command:
+    return Command(what, ("edgekit", *arguments), writes)

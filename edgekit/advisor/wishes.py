@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit import devices
 from edgekit.errors import UsageError
 
 
@@ -22,6 +23,8 @@ class Wishes:
         train_budget: For the training, in minutes.
         top: How many models to list.
         labels_csv: path,label[,split], instead of folders.
+        device: Where it is measured, as `edgekit benchmark --on` takes it; or None.
+        folder: Where the models go.
     """
 
     data: Path
@@ -32,6 +35,8 @@ class Wishes:
     train_budget: float | None = None
     top: int = 3
     labels_csv: Path | None = None
+    device: str | None = None
+    folder: Path = Path()
 
     def __post_init__(self) -> None:
         for name in ("max_latency", "max_size", "train_budget"):
@@ -45,3 +50,6 @@ class Wishes:
             )
         if self.top < 1:
             raise UsageError(f"top {self.top}: at least one model has to be listed")
+        if self.device is not None:
+            # Only its name is looked at.
+            devices.open_device(self.device)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgekit.cli import advise_trial
 from edgekit.cli.options import json_option
 from edgekit.cli.progress import ProgressBars
 
@@ -25,10 +26,12 @@ Examples:
   edgekit advise --data photos/ --target pi4 --max-latency 50 --max-size 6
   edgekit advise --data photos/ --target coral --min-accuracy 0.95 --top 5
   edgekit advise --data photos/ --target pi4 --train-budget 30 --json | jq .short_list
+  edgekit advise --data photos/ --target pi4 --max-latency 50 --measure --on ssh:pi@pi4.local
 
 \b
 Exit codes: 0 done; 1 no model meets what was asked for (it says what comes nearest);
-2 usage; 3 photos that can't be used.
+2 usage; 3 photos that can't be used; 4 --measure: the device can't be reached, or every model
+failed; 5 --measure: a program is missing.
 """
 )
 @click.option(
@@ -57,6 +60,29 @@ Exit codes: 0 done; 1 no model meets what was asked for (it says what comes near
 @click.option(
     "--labels-csv", type=click.Path(path_type=Path), metavar="CSV", help="path,label[,split]"
 )
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Train the short list, measure it on the device, and correct the estimates by that.",
+)
+@click.option(
+    "--on",
+    "device",
+    metavar="DEVICE",
+    help="Where it is measured: local, ssh:[user@]host[:port] or adb[:SERIAL].",
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    metavar="FOLDER",
+    help="Where the models go.  [default: here]",
+)
+@click.option(
+    "--force", is_flag=True, help="--measure: do again what was done, and replace what is there."
+)
 @json_option
 def command(
     data: Path,
@@ -67,6 +93,10 @@ def command(
     train_budget: float | None,
     top: int,
     labels_csv: Path | None,
+    measure: bool,
+    device: str | None,
+    folder: Path,
+    force: bool,
     as_json: bool,
 ) -> int:
     """Say which model to use, before any is trained and any hardware is bought.
@@ -78,22 +108,33 @@ def command(
     A limit is met `surely` where the upper end of the estimate's 80 % interval is within it, and
     `probably` where the estimate is. Models with a * are on the Pareto front: of those that no rule
     speaks against, none is both more accurate and faster.
-    """
-    from edgekit.advisor import Wishes, advise
 
-    wishes = Wishes(
-        data, target, max_latency, max_size, min_accuracy, train_budget, top, labels_csv
-    )
+    With --measure the models of the list are trained, converted and measured on DEVICE, one after
+    the other. What the device takes of the first estimate corrects those of the others, and which
+    of them comes next. An interrupted trial goes on when the same line is given again.
+    """
+    from edgekit.advisor import Wishes, advise, trial
+
+    limits = (max_latency, max_size, min_accuracy, train_budget)
+    wishes = Wishes(data, target, *limits, top, labels_csv, device, folder)
     with ProgressBars(quiet=as_json) as bars:
         advice = advise(wishes, bars.stage("reading"))
+    tries = measure and bool(advice.short_list)
+    if not as_json:
+        _render(advice, with_commands=not tries)
+    with ProgressBars() as bars:
+        tried = trial.run(advice, force=force, say=bars.say) if tries else None
     if as_json:
-        click.echo(json.dumps(advice.to_dict(), ensure_ascii=False))
-    else:
-        _render(advice)
-    return 0 if advice.short_list else 1
+        document = advice.to_dict() | ({} if tried is None else {"trial": tried.to_dict()})
+        click.echo(json.dumps(document, ensure_ascii=False))
+    elif tried is not None:
+        advise_trial.render(tried, advice)
+    if tried is None:
+        return 0 if advice.short_list else 1
+    return advise_trial.exit_code(tried)
 
 
-def _render(advice: Advice) -> None:
+def _render(advice: Advice, *, with_commands: bool) -> None:
     import textwrap
 
     from edgekit.report.table import printable
@@ -119,7 +160,7 @@ def _render(advice: Advice) -> None:
     for note in advice.notes:
         click.echo(textwrap.fill(printable(f"Note: {note}"), _WIDTH, subsequent_indent="  "))
     _others(advice)
-    if advice.commands:
+    if advice.commands and with_commands:
         click.echo(f"\nFor {advice.short_list[0].name}:")
         for command in advice.commands:
             click.echo(printable(f"  # {command.what}"))
