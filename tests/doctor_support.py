@@ -130,10 +130,11 @@ def armv7(**changes: Any) -> Facts:
     return board({"machine": "armv7l"}, **changes)
 
 
-def phone(level: int) -> Facts:
+def phone(level: int, **changes: Any) -> Facts:
     on = {"system": "android", "machine": "aarch64", "libc": "bionic"}
     libraries = (("libOpenCL.so", "/vendor/lib64/libOpenCL.so"),)
-    return Facts(host(**on), seen(android_sdk=level, cameras=(), libraries=libraries), None)
+    there = {"android_sdk": level, "cameras": (), "libraries": libraries, **changes}
+    return Facts(host(**on), seen(**there), None)
 
 
 def without(name: str) -> dict[str, Any]:

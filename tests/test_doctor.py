@@ -119,6 +119,17 @@ def test_python_call(monkeypatch: pytest.MonkeyPatch) -> None:
     assert edgekit.doctor(for_="predict") == ()
 
 
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(path: Path) -> Path:  # as for a user's number that has no name
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", none)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    findings = edgekit.doctor()
+    assert of(findings, "home folder").state == "broken"
+    assert not any(finding.what == "disk for cache" for finding in findings)
+
+
 def test_the_call_stays_one_once_the_package_is_imported() -> None:
     code = (
         "import edgekit; first = edgekit.doctor; import edgekit.doctor.facts; "

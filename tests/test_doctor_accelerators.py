@@ -42,6 +42,15 @@ TRAPS: dict[str, Trap] = {
         'sudo usermod -aG apex "$USER"    # then log out and in again',
         ("edgetpu",),
     ),
+    "an Edge TPU on PCIe without a udev rule": (
+        board(accelerators=(Node("/dev/apex_0", False, "root", "PCIe"),)),
+        *("Edge TPU", "broken"),
+        """echo 'SUBSYSTEM=="apex", MODE="0660", GROUP="apex"' """
+        "| sudo tee /etc/udev/rules.d/65-apex.rules && sudo groupadd -f apex "
+        "&& sudo udevadm control --reload-rules && sudo udevadm trigger "
+        """&& sudo usermod -aG apex "$USER"    # then log out and in again""",
+        ("edgetpu",),
+    ),
     "an Edge TPU that doesn't start": (
         local(edgetpu=Trial("refused", "delegate edgetpu: can't start it")),
         *("Edge TPU delegate", "broken"),

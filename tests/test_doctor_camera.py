@@ -20,6 +20,17 @@ TRAPS: dict[str, Trap] = {
         'sudo usermod -aG video "$USER"    # then log out and in again',
         ("camera",),
     ),
+    "a camera of the group that isn't for the group": (
+        local(sight={"cameras": (Node("/dev/video0", False, "video"),)}),
+        *("/dev/video0", "broken", "sudo chmod g+rw /dev/video0    # until it is plugged in again"),
+        ("camera",),
+    ),
+    "a camera that is root's": (
+        local(sight={"cameras": (Node("/dev/video0", False, "root"),)}),
+        *("/dev/video0", "broken"),
+        "sudo chgrp video /dev/video0    # until it is plugged in again",
+        ("camera",),
+    ),
     "no display": (
         local(sight={"display": ""}, window=None),
         *("display", "note", "edgekit predict MODEL --camera 0 --no-window", ("camera",)),

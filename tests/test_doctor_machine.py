@@ -14,6 +14,7 @@ from doctor_support import (
     host,
     local,
     of,
+    phone,
     rules_without_a_trap,
 )
 
@@ -34,6 +35,15 @@ TRAPS: dict[str, Trap] = {
         local(sight={"available_bytes": 100 << 20}),
         *("memory", "note", "ps aux --sort=-rss | head    # what takes it", ()),
     ),
+    "hardly any memory on a phone": (
+        phone(34, available_bytes=100 << 20),
+        *("memory", "note", None, ()),
+    ),
+    "a user without a home": (
+        local(on={"folder": "~/.cache/edgekit"}),
+        *("home folder", "broken", "export HOME=/tmp"),
+        ("models", "train", "tune", "qat", "convert", *ON_DEVICE),
+    ),
     "a full disk": (
         local(on={"free_bytes": 0}),
         *("disk for cache", "broken", "pip cache purge"),
@@ -50,6 +60,10 @@ TRAPS: dict[str, Trap] = {
         "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         "    # until it is started anew",
         ("benchmark",),
+    ),
+    "powersave on a phone": (
+        phone(34, governors=("powersave",)),
+        *("CPU governor", "note", None, ("benchmark",)),
     ),
     "a Pi that throttles": (
         board(throttled=0x50005),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,10 @@ TRAPS: dict[str, Trap] = {
     "no TensorFlow": (
         local(**needing(Need("tensorflow", ">=2.20,<2.22", "convert"))),
         *("edgekit[convert]", "missing", 'pip install "edgekit[convert]"', CONVERT),
+    ),
+    "no TensorFlow for 32-bit Arm": (
+        local(on={"machine": "armv7l"}, **needing(Need("tensorflow", ">=2.20,<2.22", "convert"))),
+        *("edgekit[convert]", "missing", None, CONVERT),
     ),
     "no tfmot": (
         local(**needing(Need("tensorflow-model-optimization", ">=0.8", "tfmot"))),
@@ -178,3 +183,8 @@ def test_metadata_of_another_installation(tmp_path: Path, monkeypatch: pytest.Mo
 def test_metadata_that_is_not_there() -> None:
     found = requirements.read("no-such-distribution")
     assert found.needs is None and "not installed" in found.unread
+
+
+def test_a_python_built_from_its_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "python_version", lambda: "3.13.0+")
+    assert requirements.read().python_fits

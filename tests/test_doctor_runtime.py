@@ -65,6 +65,18 @@ TRAPS: dict[str, Trap] = {
         ),
         *("runtime", "missing", 'pip install "tflite-runtime>=2.14"', (EVERY,)),
     ),
+    "no runtime for this processor": (
+        local(on={"machine": "riscv64"}, runtime=NO_RUNTIME),
+        *("runtime", "missing", None, (EVERY,)),
+    ),
+    "no runtime for musl": (
+        local(on={"libc": "musl"}, runtime=NO_RUNTIME),
+        *("runtime", "missing", None, (EVERY,)),
+    ),
+    "no runtime for the processor of a board": (
+        board({"machine": "riscv64"}),
+        *("runtime", "missing", None, (EVERY,)),
+    ),
     "a runtime that crashes": (
         local(runtime=RuntimeTrial(Trial("crashed", "signal 11"))),
         *("runtime", "broken", 'pip install --force-reinstall "ai-edge-litert==2.3.0"', (EVERY,)),

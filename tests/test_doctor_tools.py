@@ -40,6 +40,27 @@ TRAPS: dict[str, Trap] = {
         local(**without("ssh")),
         *("ssh", "missing", "sudo apt install openssh-client", ("ssh",)),
     ),
+    "a compiler that doesn't run": (
+        local(tools=(Tool("edgetpu_compiler", True, fault="exit code 127"),)),
+        *("edgetpu_compiler", "broken", "sudo apt install --reinstall edgetpu-compiler"),
+        ("edgetpu_compiler",),
+    ),
+    "adb doesn't run": (
+        local(tools=(Tool("adb", True, fault="crashes (signal 11)"),)),
+        *("adb", "broken", "sudo apt install --reinstall adb", ("adb",)),
+    ),
+    "another adb that doesn't run": (
+        local(tools=(Tool("adb", True, fault="exit code 1", variable="EDGEKIT_ADB"),)),
+        *("adb", "broken", "unset EDGEKIT_ADB", ("adb",)),
+    ),
+    "another ssh that isn't there": (
+        local(tools=(Tool("ssh", False, variable="EDGEKIT_SSH"),)),
+        *("ssh", "missing", "unset EDGEKIT_SSH", ("ssh",)),
+    ),
+    "macOS' stand-in for java": (
+        local(tools=(Tool("java", True, fault="Unable to locate a Java Runtime."),)),
+        *("java", "broken", "sudo apt install --reinstall openjdk-17-jdk-headless", ("android",)),
+    ),
     "no java": (
         local(**without("java")),
         *("java", "missing", "sudo apt install openjdk-17-jdk-headless", ("android",)),
@@ -82,7 +103,11 @@ def test_stand_ins_for_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "printf '* daemon started\\nList of devices attached\\nPHONE1\\tdevice\\n"
         "PHONE2\\tno permissions (missing udev rules?); see [link]\\n\\n'\n",
     )
-    program(bin_, "java", "#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
+    program(
+        *(bin_, "java"),
+        "#!/bin/sh\necho Picked up JAVA_TOOL_OPTIONS: -Xmx1g >&2\n"
+        "echo 'openjdk version \"1.8.0_402\"' >&2\n",
+    )
     program(bin_, "ssh", "#!/bin/sh\nexit 255\n")
     monkeypatch.setenv("PATH", f"{bin_}:/bin:/usr/bin")
     for name in ("EDGEKIT_ADB", "EDGEKIT_SSH", "ANDROID_HOME", "ANDROID_SDK_ROOT"):
@@ -94,5 +119,15 @@ def test_stand_ins_for_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "sees PHONE1" in of(findings, "adb").detail
     assert of(findings, "adb:PHONE2").mend == "sudo apt install android-sdk-platform-tools-common"
     assert of(findings, "java").state == "broken"
-    assert "doesn't say its version" in of(findings, "ssh").detail
+    assert of(findings, "ssh").detail == "doesn't run: exit code 255"
     assert of(findings, "Android SDK").state == "missing"
+
+
+@pytest.mark.parametrize("command", [" ", "'", "no-such-ssh -p 22"])
+def test_a_command_of_ones_own_that_is_none(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEKIT_SSH", command)
+    monkeypatch.setenv("EDGEKIT_ADB", command)
+    found = gather(host_here(), Look())
+    assert found.tool("ssh") == Tool("ssh", False, variable="EDGEKIT_SSH")
+    assert found.tool("adb") == Tool("adb", False, variable="EDGEKIT_ADB")
+    assert found.phones == ()

@@ -28,6 +28,17 @@ def test_the_runtime_here() -> None:
     assert tried.xnnpack and tried.refused == ()
 
 
+@pytest.mark.parametrize("noise", ["", "print('and good bye')"])
+def test_a_runtime_that_is_not_alone_on_the_line(
+    noise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library prints as it ends comes after the answer, or in place of it."""
+    answer = f"from edgekit.doctor.tiny import main; main(); {noise}" if noise else "print('x')"
+    monkeypatch.setattr(trials, "_RUNTIME", answer)
+    tried = trials.runtime()
+    assert tried.trial == (WORKS if noise else Trial("refused", "gives no answer: x"))
+
+
 @pytest.mark.parametrize(
     ("code", "trial"),
     [
