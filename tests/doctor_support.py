@@ -163,6 +163,11 @@ def assert_trap(trap: Trap) -> None:
     assert set(found.needed_for) <= {EVERY, *PURPOSES}, found
 
 
+def assert_unsaid(facts: Facts, what: str) -> None:
+    """Another rule says it, or it is of no use there."""
+    assert what not in [finding.what for finding in judge(facts)]
+
+
 def rules_without_a_trap(
     area: ModuleType, traps: Mapping[str, Trap], judging_nothing: Sequence[str] = ()
 ) -> list[str]:

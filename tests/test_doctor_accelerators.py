@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from doctor_support import Trap, assert_trap, board, local, phone, rules_without_a_trap
+from doctor_support import (
+    Trap,
+    assert_trap,
+    assert_unsaid,
+    board,
+    local,
+    phone,
+    rules_without_a_trap,
+)
 
 from edgekit.doctor.areas import accelerators
-from edgekit.doctor.facts import Node, Trial
+from edgekit.doctor.facts import Facts, Node, Trial
 
 USB = Node("/dev/bus/usb/001/004", False, "root", "1a6e:089a")
 
@@ -79,6 +87,19 @@ TRAPS: dict[str, Trap] = {
 }
 
 
+UNSAID: dict[str, tuple[Facts, str]] = {
+    "the delegate of an Edge TPU that isn't ours": (
+        local(
+            sight={"accelerators": (USB,)},
+            edgetpu=Trial("refused", "delegate edgetpu: can't start it"),
+        ),
+        "Edge TPU delegate",
+    ),
+    "phones have no Edge TPU to plug in": (phone(34), "Edge TPU"),
+    "only Android has NNAPI": (board(), "NNAPI"),
+}
+
+
 @pytest.mark.parametrize("name", TRAPS)
 def test_trap(name: str) -> None:
     assert_trap(TRAPS[name])
@@ -86,3 +107,8 @@ def test_trap(name: str) -> None:
 
 def test_every_rule_has_a_trap_that_only_it_finds() -> None:
     assert rules_without_a_trap(accelerators, TRAPS) == []
+
+
+@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
+def test_what_is_not_said(facts: Facts, what: str) -> None:
+    assert_unsaid(facts, what)

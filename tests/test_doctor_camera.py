@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from doctor_support import Trap, assert_trap, board, local, rules_without_a_trap
+from doctor_support import (
+    Trap,
+    assert_trap,
+    assert_unsaid,
+    board,
+    local,
+    phone,
+    rules_without_a_trap,
+)
 
 from edgekit.doctor.areas import camera
-from edgekit.doctor.facts import Node, Trial
+from edgekit.doctor.facts import Facts, Node, Trial
 
 TRAPS: dict[str, Trap] = {
     "no camera": (local(sight={"cameras": ()}), *("camera", "missing", None, ("camera",))),
@@ -42,6 +50,12 @@ TRAPS: dict[str, Trap] = {
 }
 
 
+UNSAID: dict[str, tuple[Facts, str]] = {
+    "a phone's cameras are its apps'": (phone(34), "camera"),
+    "a board's display": (board(display=""), "display"),
+}
+
+
 @pytest.mark.parametrize("name", TRAPS)
 def test_trap(name: str) -> None:
     assert_trap(TRAPS[name])
@@ -49,3 +63,8 @@ def test_trap(name: str) -> None:
 
 def test_every_rule_has_a_trap_that_only_it_finds() -> None:
     assert rules_without_a_trap(camera, TRAPS) == []
+
+
+@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
+def test_what_is_not_said(facts: Facts, what: str) -> None:
+    assert_unsaid(facts, what)

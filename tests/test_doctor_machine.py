@@ -9,6 +9,7 @@ from doctor_support import (
     Trap,
     armv7,
     assert_trap,
+    assert_unsaid,
     board,
     desk,
     host,
@@ -80,6 +81,13 @@ TRAPS: dict[str, Trap] = {
 }
 
 
+UNSAID: dict[str, tuple[Facts, str]] = {
+    "64-bit programs": (board(), "32-bit userland"),
+    "no sensor": (board(temperature_c=None), "temperature"),
+    "no governor": (board(governors=()), "CPU governor"),
+}
+
+
 @pytest.mark.parametrize("name", TRAPS)
 def test_trap(name: str) -> None:
     assert_trap(TRAPS[name])
@@ -87,6 +95,11 @@ def test_trap(name: str) -> None:
 
 def test_every_rule_has_a_trap_that_only_it_finds() -> None:
     assert rules_without_a_trap(machine, TRAPS, ["processor"]) == []
+
+
+@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
+def test_what_is_not_said(facts: Facts, what: str) -> None:
+    assert_unsaid(facts, what)
 
 
 def test_powersave_of_drivers_that_follow_the_load() -> None:

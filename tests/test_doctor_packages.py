@@ -12,6 +12,7 @@ from doctor_support import (
     NO_GL,
     Trap,
     assert_trap,
+    assert_unsaid,
     local,
     needing,
     packages,
@@ -20,7 +21,7 @@ from doctor_support import (
 
 from edgekit.doctor import EVERY, requirements
 from edgekit.doctor.areas import packages as area
-from edgekit.doctor.facts import Conflict, Need, Trial
+from edgekit.doctor.facts import Conflict, Facts, Need, Trial
 
 QUANTIZER = Conflict("litert-quantizer 0.12.0", "ai-edge-litert==2.4.0", "2.3.0")
 
@@ -130,6 +131,26 @@ TRAPS: dict[str, Trap] = {
 }
 
 
+UNSAID: dict[str, tuple[Facts, str]] = {
+    "litert-quantizer's pin has a rule of its own": (
+        local(packages=packages(conflicts=(QUANTIZER,))),
+        "ai-edge-litert==2.4.0",
+    ),
+    "LiteRT's absence is the runtime's": (
+        local(**needing(Need("ai-edge-litert", "==2.3.0"))),
+        "ai-edge-litert",
+    ),
+    "an extra's package is the extra's": (
+        local(**needing(Need("tensorflow", ">=2.20,<2.22", "convert"))),
+        "tensorflow",
+    ),
+    "other conflicts aren't litert-quantizer's": (
+        local(packages=packages(conflicts=(Conflict("tensorflow 2.21.0", "litert<1", "2.3"),))),
+        "litert-quantizer and ai-edge-litert",
+    ),
+}
+
+
 @pytest.mark.parametrize("name", TRAPS)
 def test_trap(name: str) -> None:
     assert_trap(TRAPS[name])
@@ -137,6 +158,11 @@ def test_trap(name: str) -> None:
 
 def test_every_rule_has_a_trap_that_only_it_finds() -> None:
     assert rules_without_a_trap(area, TRAPS) == []
+
+
+@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
+def test_what_is_not_said(facts: Facts, what: str) -> None:
+    assert_unsaid(facts, what)
 
 
 # --- the pins

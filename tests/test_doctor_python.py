@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from doctor_support import CONVERT, Trap, assert_trap, board, local, packages, rules_without_a_trap
+from doctor_support import (
+    CONVERT,
+    Trap,
+    assert_trap,
+    assert_unsaid,
+    board,
+    local,
+    packages,
+    phone,
+    rules_without_a_trap,
+)
 
 from edgekit.doctor import EVERY
 from edgekit.doctor.areas import python
-from edgekit.doctor.facts import RemotePython
+from edgekit.doctor.facts import Facts, RemotePython
 
 TRAPS: dict[str, Trap] = {
     "Python 3.9": (
@@ -44,6 +54,19 @@ TRAPS: dict[str, Trap] = {
 }
 
 
+UNSAID: dict[str, tuple[Facts, str]] = {
+    "TensorFlow is there all the same": (
+        local(python=(3, 14, 0), packages=packages(installed={"tensorflow": "2.21.0"})),
+        "wheel of tensorflow",
+    ),
+    "the last Python that has wheels": (
+        local(python=(3, 14, 0), packages=packages(installed={"ai-edge-litert": None})),
+        "wheel of ai-edge-litert",
+    ),
+    "phones have no Python": (phone(34), "python3"),
+}
+
+
 @pytest.mark.parametrize("name", TRAPS)
 def test_trap(name: str) -> None:
     assert_trap(TRAPS[name])
@@ -51,3 +74,8 @@ def test_trap(name: str) -> None:
 
 def test_every_rule_has_a_trap_that_only_it_finds() -> None:
     assert rules_without_a_trap(python, TRAPS) == []
+
+
+@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
+def test_what_is_not_said(facts: Facts, what: str) -> None:
+    assert_unsaid(facts, what)

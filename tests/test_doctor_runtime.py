@@ -14,6 +14,7 @@ from doctor_support import (
     Trap,
     armv7,
     assert_trap,
+    assert_unsaid,
     board,
     local,
     needing,
@@ -26,7 +27,7 @@ from doctor_support import (
 from edgekit.doctor import EVERY
 from edgekit.doctor.areas import runtime
 from edgekit.doctor.examine import judge
-from edgekit.doctor.facts import Need, RemotePython, RuntimeTrial, Trial
+from edgekit.doctor.facts import Facts, Need, RemotePython, RuntimeTrial, Trial
 
 
 def broken_runtime(said: str, name: str | None = None, **changes: Any) -> RuntimeTrial:
@@ -195,6 +196,34 @@ TRAPS: dict[str, Trap] = {
 }
 
 
+UNSAID: dict[str, tuple[Facts, str]] = {
+    "tflite-runtime with numpy 2 is said once": (
+        local(
+            packages=packages(installed=TFLITE),
+            runtime=RuntimeTrial(WORKS, refused=(("tflite_runtime.interpreter", NUMPY1_ERROR),)),
+        ),
+        "import of tflite-runtime",
+    ),
+    "numpy's absence is numpy's": (
+        local(
+            runtime=RuntimeTrial(
+                WORKS, refused=(("ai_edge_litert.interpreter", "No module named 'numpy'"),)
+            )
+        ),
+        "import of ai-edge-litert",
+    ),
+    "tflite-runtime with numpy 1": (
+        local(packages=packages(installed={**TFLITE, "numpy": "1.26.4"})),
+        "tflite-runtime 2.14.0",
+    ),
+    "LiteRT has no library for 32-bit Arm": (
+        local(on={"machine": "armv7l"}, library=False),
+        "LiteRT's library",
+    ),
+    "a glibc that doesn't matter": (local(on={"system": "darwin"}), "C library"),
+}
+
+
 @pytest.mark.parametrize("name", TRAPS)
 def test_trap(name: str) -> None:
     assert_trap(TRAPS[name])
@@ -202,6 +231,11 @@ def test_trap(name: str) -> None:
 
 def test_every_rule_has_a_trap_that_only_it_finds() -> None:
     assert rules_without_a_trap(runtime, TRAPS) == []
+
+
+@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
+def test_what_is_not_said(facts: Facts, what: str) -> None:
+    assert_unsaid(facts, what)
 
 
 def test_a_board_that_runs_models_by_python_only() -> None:
