@@ -76,14 +76,29 @@ def _opencl_there(look: Look) -> bool:
     return look.library("libOpenCL.so.1", "libOpenCL.so") is not None
 
 
-def _tool(name: str, asks: str, variable: str | None = None) -> Tool:
-    command = shlex.split(os.environ.get(variable or "") or name)
-    if shutil.which(command[0]) is None:
-        return Tool(name, False)
+def _tool(name: str, asks: str, variable: str = "") -> Tool:
+    given = os.environ.get(variable) or ""
+    command, variable = _words(given or name), variable if given else ""
+    if not command or shutil.which(command[0]) is None:
+        return Tool(name, False, variable=variable)
     tried = trials.run([*command, asks], _SECONDS)
     if tried.outcome != "works":
-        return Tool(name, True, f"doesn't say its version: {tried.in_words}")
-    return Tool(name, True, tried.said.partition("\n")[0].strip())
+        return Tool(name, True, fault=tried.in_words, variable=variable)
+    return Tool(name, True, _version(tried.said), variable=variable)
+
+
+def _words(command: str) -> list[str]:
+    """A command as a shell takes it apart, or nothing where a quotation doesn't end."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
+
+
+def _version(said: str) -> str:
+    """The first line, without Java's own about the variables that it read options from."""
+    lines = (line.strip() for line in said.splitlines())
+    return next((line for line in lines if "Picked up " not in line), "")
 
 
 def _quiet_tool(name: str) -> Tool:
@@ -93,8 +108,8 @@ def _quiet_tool(name: str) -> Tool:
 
 def _phones() -> tuple[tuple[str, str], ...]:
     """Serial and state of what adb sees."""
-    command = shlex.split(os.environ.get(ADB_VARIABLE) or "adb")
-    if shutil.which(command[0]) is None:
+    command = _words(os.environ.get(ADB_VARIABLE) or "adb")
+    if not command or shutil.which(command[0]) is None:
         return ()
     said = trials.run([*command, "devices"], _SECONDS).said
     _, _, rows = said.partition("List of devices attached")

@@ -65,10 +65,10 @@ def host_here() -> DeviceFacts:
     libc = " ".join(platform.libc_ver()).strip() or None
     if libc is None and any(Path("/lib").glob("ld-musl-*")):
         libc = "musl"
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "edgekit"
-    free = None
-    with contextlib.suppress(OSError):
+    base = os.environ.get("XDG_CACHE_HOME")
+    folder, free = Path(base or "~/.cache") / "edgekit", None
+    with contextlib.suppress(OSError, RuntimeError):  # a user without a home: a rule says so
+        folder = folder if base else folder.expanduser()
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free
     return DeviceFacts(

@@ -116,11 +116,15 @@ class Tool:
         name: As it is called.
         there: Whether it is found.
         version: The line that says so, or empty where it wasn't asked.
+        fault: Why it doesn't say its version, or empty.
+        variable: The variable of edgekit's that names another command for it, or empty.
     """
 
     name: str
     there: bool
     version: str = ""
+    fault: str = ""
+    variable: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import platform
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,13 +41,15 @@ def read(distribution: str = "edgekit") -> Packages:
         return Packages(None, unread, installed=installed)
     except ImportError:
         return Packages(None, "neither pip nor packaging is installed", installed=installed)
+    # Not platform's, which has a `+` at the end where Python was built from its repository.
+    version = ".".join(map(str, sys.version_info[:3]))
     python = (metadata.get_all("Requires-Python") or [""])[0]
     needs = tuple(_needs(distribution, requirements))
     names = dict.fromkeys([*(name for name, _ in installed), *(need.name for need in needs)])
     return Packages(
         needs=needs,
         requires_python=python,
-        python_fits=specifiers(python).contains(platform.python_version(), prereleases=True),
+        python_fits=specifiers(python).contains(version),
         installed=installed,
         conflicts=tuple(_conflicts([n for n in names if n != distribution], requirement)),
     )

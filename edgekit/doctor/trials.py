@@ -88,7 +88,10 @@ def runtime(seconds: float = _SECONDS) -> RuntimeTrial:
     tried = python(_RUNTIME, seconds)
     if tried.outcome != "works":
         return RuntimeTrial(tried)
-    told = json.loads(tried.said.rpartition("\n")[2])
+    answers = [line for line in tried.said.splitlines() if line.startswith("{")]
+    if not answers:
+        return RuntimeTrial(Trial("refused", f"gives no answer: {tried.said}".splitlines()[0]))
+    told = json.loads(answers[-1])
     refused = tuple((module, reason) for module, reason in told["refused"])
     trial = Trial("works") if told["fault"] is None else Trial("refused", told["fault"])
     return RuntimeTrial(trial, told["name"], told["absent"], told["xnnpack"], refused)

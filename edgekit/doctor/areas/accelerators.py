@@ -17,6 +17,12 @@ _ADD_RULE = (
     "&& sudo udevadm control --reload-rules && sudo udevadm trigger"
 )
 _RELOAD = "sudo udevadm control --reload-rules && sudo udevadm trigger"
+#: For the PCIe modules, as https://coral.ai/docs/m2/get-started has it.
+_ADD_APEX_RULE = (
+    """echo 'SUBSYSTEM=="apex", MODE="0660", GROUP="apex"' """
+    "| sudo tee /etc/udev/rules.d/65-apex.rules "
+    f"&& sudo groupadd -f apex && {_RELOAD}"
+)
 _LIBRARY = "libedgetpu.so.1"
 
 #: With Android 15, API level 35, NNAPI is deprecated (developer.android.com, "NNAPI Migration
@@ -52,8 +58,11 @@ def edgetpu(facts: Facts) -> Iterator[Finding]:
             continue
         usb = "apex" not in node.path
         group = "plugdev" if usb else node.group or "apex"
-        if usb and not look.udev_rule:
-            detail, mend = f"{where}: no udev rule lets users have it", _ADD_RULE
+        ruled = look.udev_rule if usb else group != "root"
+        if not ruled:
+            group = "plugdev" if usb else "apex"
+            detail = f"{where}: no udev rule lets users have it"
+            mend = _ADD_RULE if usb else _ADD_APEX_RULE
             if group not in look.groups:
                 mend += f" && {join_group(group)}"
         elif group not in look.groups:

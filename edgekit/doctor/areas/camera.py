@@ -12,6 +12,7 @@ AREA = "Camera"
 
 #: Video devices of a Raspberry Pi's codecs and image processor, which are no cameras.
 _NO_CAMERAS = ("bcm2835-codec", "bcm2835-isp", "rpi-hevc", "rpivid", "pispbe")
+_UNTIL = "    # until it is plugged in again"
 
 
 def cameras(facts: Facts) -> Iterator[Finding]:
@@ -19,14 +20,23 @@ def cameras(facts: Facts) -> Iterator[Finding]:
     if facts.look is None or facts.host.system != "linux":
         return
     found = [node for node in facts.look.cameras if not node.label.startswith(_NO_CAMERAS)]
+    mend: str | None
     for node in found:
         what = f"{node.path}{f' ({node.label})' if node.label else ''}"
         if node.usable:
             yield Finding(AREA, what, "ok", "may be read")
             continue
         group = node.group or "video"
-        detail = f"{facts.look.user or 'this user'} may not read it: not in the group {group}"
-        yield Finding(AREA, what, "broken", detail, join_group(group), ("camera",))
+        detail = f"{facts.look.user or 'this user'} may not read it"
+        if group == "root":
+            detail += ": it belongs to root alone"
+            mend = f"sudo chgrp video {node.path}{_UNTIL}"
+        elif group in facts.look.groups:
+            detail += f", though in the group {group}"
+            mend = f"sudo chmod g+rw {node.path}{_UNTIL}"
+        else:
+            detail, mend = f"{detail}: not in the group {group}", join_group(group)
+        yield Finding(AREA, what, "broken", detail, mend, ("camera",))
     if not found:
         detail = "no /dev/video*"
         if facts.look.is_raspberry_pi:

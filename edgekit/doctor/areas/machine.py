@@ -68,8 +68,16 @@ def memory(facts: Facts) -> Iterator[Finding]:
     free, total = facts.look.available_bytes, facts.look.memory_bytes
     words = f"{_size(free)} free of {_size(total)}"
     low = free is not None and free < _MEMORY_LOW
-    mend = "ps aux --sort=-rss | head    # what takes it" if low else None
+    on_phone = facts.host.system == "android"
+    mend = "ps aux --sort=-rss | head    # what takes it" if low and not on_phone else None
     yield Finding(AREA, "memory", "note" if low else "ok", words, mend)
+
+
+def home(facts: Facts) -> Iterator[Finding]:
+    """A user without a home, as in containers that run under any number."""
+    if facts.desk is not None and facts.host.folder.startswith("~"):
+        detail = "this user has none: caches and measurements have no place"
+        yield Finding(AREA, "home folder", "broken", detail, "export HOME=/tmp", _WRITERS)
 
 
 def disk(facts: Facts) -> Iterator[Finding]:
@@ -95,14 +103,15 @@ def governor(facts: Facts) -> Iterator[Finding]:
         return
     governors, driver = ", ".join(facts.look.governors), facts.look.driver
     words = f"{governors}{f' ({driver})' if driver else ''}"
+    mend = None if facts.host.system == "android" else _PERFORMANCE  # a phone has no sudo
     if "powersave" not in facts.look.governors:
         yield Finding(AREA, "CPU governor", "ok", words)
     elif driver in _SCALES_ANYWAY:
         detail = f"{words}: the clock follows the load; for steadier latencies take performance"
-        yield Finding(AREA, "CPU governor", "note", detail, _PERFORMANCE, ("benchmark",))
+        yield Finding(AREA, "CPU governor", "note", detail, mend, ("benchmark",))
     else:
         detail = f"{words}: the clock stays at its lowest, and latencies with it"
-        yield Finding(AREA, "CPU governor", "note", detail, _PERFORMANCE, ("benchmark",))
+        yield Finding(AREA, "CPU governor", "note", detail, mend, ("benchmark",))
 
 
 def throttling(facts: Facts) -> Iterator[Finding]:
@@ -141,6 +150,6 @@ def _size(count: int | None) -> str:
 
 
 RULES = (
-    *(processor, unseen, narrow, memory, disk),
+    *(processor, unseen, narrow, memory, home, disk),
     *(governor, throttling, temperature),
 )

@@ -43,6 +43,12 @@ def is_armv7(facts: Facts) -> bool:
     return facts.host.machine.startswith("armv")
 
 
+def has_litert(facts: Facts) -> bool:
+    """Whether there is a wheel of LiteRT for a machine; of those with Linux alone it is known."""
+    host = facts.host
+    return host.system != "linux" or (host.machine in LITERT_MACHINES and host.libc != "musl")
+
+
 def newer_venv(python: tuple[int, int], extra: str = "") -> str:
     """The line that makes a virtual environment with another Python and edgekit in it."""
     what = f'"edgekit[{extra}]"' if extra else "edgekit"

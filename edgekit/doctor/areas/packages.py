@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from edgekit.doctor.areas.mending import EXTRAS, pip_install
+from edgekit.doctor.areas.mending import EXTRAS, is_armv7, pip_install
 from edgekit.doctor.facts import Facts, Need, Packages, Trial
 from edgekit.doctor.finding import EVERY, Finding
 from edgekit.doctor.requirements import OPENCVS
@@ -13,6 +13,8 @@ from edgekit.doctor.requirements import OPENCVS
 AREA = "Packages"
 #: Other rules say more of these.
 _ELSEWHERE = ("ai-edge-litert", "tflite-runtime", "opencv-python")
+
+_WITH_TENSORFLOW = ("convert", "train", "keras2", "tfmot")
 
 #: Debian's packages of the shared libraries that OpenCV's wheels load.
 _DEBIAN = {
@@ -56,17 +58,17 @@ def missing(facts: Facts) -> Iterator[Finding]:
     lacking = [need for need in packages.needs or () if need.installed is None]
     for need in lacking:
         if not need.extra and need.name not in _ELSEWHERE:
-            mend = pip_install(need.name + need.wanted)
-            yield Finding(AREA, need.name, "missing", "not installed", mend, (EVERY,))
+            line = pip_install(need.name + need.wanted)
+            yield Finding(AREA, need.name, "missing", "not installed", line, (EVERY,))
     for extra, purposes in EXTRAS.items():
         names = [need.name for need in lacking if need.extra == extra]
-        if names:
-            yield Finding(
-                *(AREA, f"edgekit[{extra}]", "missing"),
-                f"not installed: {', '.join(names)}",
-                pip_install(f"edgekit[{extra}]"),
-                purposes,
-            )
+        if not names:
+            continue
+        detail = f"not installed: {', '.join(names)}"
+        mend: str | None = pip_install(f"edgekit[{extra}]")
+        if extra in _WITH_TENSORFLOW and is_armv7(facts):
+            detail, mend = f"{detail}; TensorFlow has no wheel for 32-bit Arm", None
+        yield Finding(AREA, f"edgekit[{extra}]", "missing", detail, mend, purposes)
 
 
 def conflicts(facts: Facts) -> Iterator[Finding]:

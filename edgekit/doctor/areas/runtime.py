@@ -9,6 +9,7 @@ from edgekit.doctor.areas.mending import (
     LITERT_MACHINES,
     ON_DEVICE,
     WHEELS,
+    has_litert,
     is_armv7,
     newer_venv,
     pip_install,
@@ -211,7 +212,14 @@ def _none(facts: Facts) -> Finding:
 
 
 def _without_wheel(facts: Facts) -> Finding | None:
-    """On 32-bit Arm there is tflite-runtime alone, and it has no wheel past Python 3.11."""
+    """On 32-bit Arm there is tflite-runtime alone, and it has no wheel past Python 3.11.
+
+    Other processors, and Linux with musl, have no runtime at all.
+    """
+    if not is_armv7(facts) and not has_litert(facts):
+        machine = f"{facts.host.machine} with {facts.host.libc or 'this C library'}"
+        detail = f"no TFLite runtime has a wheel for {machine}; take 64-bit x86 or Arm, with glibc"
+        return Finding(AREA, "runtime", "missing", detail, None, (EVERY,))
     newest = WHEELS["tflite-runtime"][1]
     pythons = (
         [facts.desk.python[:2]]

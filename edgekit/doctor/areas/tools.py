@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from edgekit.doctor.facts import Facts
+from edgekit.doctor.facts import Facts, Tool
 from edgekit.doctor.finding import Finding
 
 AREA = "Tools"
@@ -25,15 +25,12 @@ def compiler(facts: Facts) -> Iterator[Finding]:
     if facts.desk is None:
         return
     tool = facts.desk.tool("edgetpu_compiler")
-    if tool.there:
-        yield Finding(AREA, tool.name, "ok", tool.version or "there")
-    elif (facts.host.system, facts.host.machine) != ("linux", "x86_64"):
+    if not tool.there and (facts.host.system, facts.host.machine) != ("linux", "x86_64"):
         detail = "runs on x86-64 Linux only: compile there"
         yield Finding(AREA, tool.name, "missing", detail, None, ("edgetpu_compiler",))
-    else:
-        detail = "not installed (Coral's packages: https://coral.ai/docs/edgetpu/compiler)"
-        mend = "sudo apt install edgetpu-compiler"
-        yield Finding(AREA, tool.name, "missing", detail, mend, ("edgetpu_compiler",))
+        return
+    where = " (Coral's packages: https://coral.ai/docs/edgetpu/compiler)"
+    yield _lacking(tool, "edgetpu-compiler", "edgetpu_compiler", where) or _there(tool)
 
 
 def adb(facts: Facts) -> Iterator[Finding]:
@@ -41,8 +38,9 @@ def adb(facts: Facts) -> Iterator[Finding]:
     if facts.desk is None:
         return
     tool = facts.desk.tool("adb")
-    if not tool.there:
-        yield Finding(AREA, "adb", "missing", "not installed", "sudo apt install adb", ("adb",))
+    lacking = _lacking(tool, "adb", "adb")
+    if lacking is not None:
+        yield lacking
         return
     ready = [serial for serial, state in facts.desk.phones if state == "device"]
     seen = f"sees {', '.join(ready)}" if ready else "sees no device that is ready"
@@ -63,26 +61,20 @@ def ssh(facts: Facts) -> Iterator[Finding]:
     if facts.desk is None:
         return
     tool = facts.desk.tool("ssh")
-    if tool.there:
-        yield Finding(AREA, "ssh", "ok", tool.version or "there")
-    else:
-        mend = "sudo apt install openssh-client"
-        yield Finding(AREA, "ssh", "missing", "not installed", mend, ("ssh",))
+    yield _lacking(tool, "openssh-client", "ssh") or _there(tool)
 
 
 def java(facts: Facts) -> Iterator[Finding]:
     """What Gradle runs on, to build the Android app."""
     if facts.desk is None:
         return
-    tool, mend = facts.desk.tool("java"), "sudo apt install openjdk-17-jdk-headless"
+    tool, package = facts.desk.tool("java"), f"openjdk-{_JAVA}-jdk-headless"
     found = re.search(r'"?(\d+)[.\d]*', tool.version.partition("version")[2])
-    if not tool.there:
-        yield Finding(AREA, "java", "missing", "not installed", mend, ("android",))
-    elif found is not None and int(found[1]) < _JAVA:
+    if found is not None and int(found[1]) < _JAVA:
         detail = f"{tool.version}, and Gradle needs {_JAVA} or later"
-        yield Finding(AREA, "java", "broken", detail, mend, ("android",))
+        yield Finding(AREA, "java", "broken", detail, f"sudo apt install {package}", ("android",))
     else:
-        yield Finding(AREA, "java", "ok", tool.version or "there")
+        yield _lacking(tool, package, "android") or _there(tool)
 
 
 def android_sdk(facts: Facts) -> Iterator[Finding]:
@@ -107,6 +99,23 @@ def npm(facts: Facts) -> Iterator[Finding]:
     there = facts.desk.tool("npm").there
     detail = "there" if there else "not installed; only edgekit's own tests of the app use it"
     yield Finding(AREA, "npm", "ok" if there else "note", detail)
+
+
+def _there(tool: Tool) -> Finding:
+    return Finding(AREA, tool.name, "ok", tool.version or "there")
+
+
+def _lacking(tool: Tool, package: str, purpose: str, where: str = "") -> Finding | None:
+    """What is wrong with a program that isn't found or doesn't run; None where it does."""
+    if tool.there and not tool.fault:
+        return None
+    detail = f"doesn't run: {tool.fault}" if tool.there else f"not installed{where}"
+    mend = f"sudo apt install {'--reinstall ' if tool.there else ''}{package}"
+    if tool.variable:
+        if not tool.there:
+            detail = "names a command that isn't there"
+        detail, mend = f"{tool.variable}: {detail}", f"unset {tool.variable}"
+    return Finding(AREA, tool.name, "broken" if tool.there else "missing", detail, mend, (purpose,))
 
 
 RULES = (compiler, adb, ssh, java, android_sdk, npm)
