@@ -23,9 +23,9 @@ def floats(*ops: tuple[str, tuple[int, ...]], size: tuple[int, ...] = (1, 64, 64
     return graph(*[(name, (i,), (i + 1,)) for i, (name, _) in enumerate(ops)], tensors=tensors)
 
 
-def split_of(model: Model, target: str) -> targets.Split | None:
+def shares_of(model: Model, target: str) -> targets.Split | None:
     wanted = targets.find(target)
-    return targets.split(model, targets.place(model, wanted), wanted)
+    return targets.split_of(model, targets.place(model, wanted), wanted)
 
 
 def test_a_part_counts_by_its_largest_tensor() -> None:
@@ -49,7 +49,7 @@ def test_parts_of_a_real_model_add_up(lite0_float: Path) -> None:
     assert first.macs + second.macs == whole.macs
     assert first.parameters + second.parameters == whole.parameters
     assert second.activations == 7 * 7 * 1280
-    found = split_of(model, "android_gpu")
+    found = shares_of(model, "android_gpu")
     assert found is not None
     assert [share.accelerator.rate.setting for share in found.shares] == [
         "Pixel 4 GPU, TFLite",
@@ -62,7 +62,7 @@ def test_parts_of_a_real_model_add_up(lite0_float: Path) -> None:
 def test_the_share_of_time_by_hand() -> None:
     """A constant of the accelerator's rate counts, that of the CPU's doesn't."""
     shape = (1, 64, 64, 16)
-    found = split_of(floats(("RELU", shape), ("GELU", shape), ("GELU", shape)), "android_gpu")
+    found = shares_of(floats(("RELU", shape), ("GELU", shape), ("GELU", shape)), "android_gpu")
     assert found is not None
     assert found.unknown is None
     megabytes = 64 * 64 * 16 * 4 / 1e6
@@ -85,7 +85,7 @@ def test_the_share_of_time_by_hand() -> None:
 def test_what_takes_no_time_is_no_reason_to_know_nothing() -> None:
     """Nothing of the CPU's part counts, so its precision is that of the tensors it passes on."""
     shape = (1, 64, 64, 16)
-    found = split_of(floats(("RELU", shape), ("SQUEEZE", (64, 64, 16))), "android_gpu")
+    found = shares_of(floats(("RELU", shape), ("SQUEEZE", (64, 64, 16))), "android_gpu")
     assert found is not None
     assert [share.of_accelerator for share in found.shares] == [1, 1]
 
@@ -95,7 +95,7 @@ def test_each_part_is_priced_in_its_own_precision(tmp_path: Path) -> None:
     shape = (1, 64, 64, 16)
     tensors = [tensor(0, shape, "float32"), tensor(1, shape, "float32"), tensor(2, shape)]
     model = graph(("RELU", (0,), (1,)), ("GELU", (1,), (2,)), tensors=tensors)
-    found = split_of(model, "android_gpu")
+    found = shares_of(model, "android_gpu")
     assert found is not None
     rates_of = [(share.accelerator.rate.precision, share.cpu.rate) for share in found.shares]
     assert [(of_gpu, cpu.precision, cpu.setting) for of_gpu, cpu in rates_of] == [
@@ -104,7 +104,7 @@ def test_each_part_is_priced_in_its_own_precision(tmp_path: Path) -> None:
     lines = (_FOLDER / "android_gpu.toml").read_text().splitlines()
     path = tmp_path / "pixel4.toml"
     path.write_text("\n".join(line for line in lines if not line.startswith('"Pixel 3')))
-    found = split_of(model, str(path))
+    found = shares_of(model, str(path))
     assert found is not None
     assert found.unknown == "too little is published of int8 models on the CPU beside it"
 
@@ -119,7 +119,7 @@ def test_each_part_is_priced_in_its_own_precision(tmp_path: Path) -> None:
     ],
 )
 def test_a_share_that_is_not_known_is_not_guessed(model: Model, target: str, unknown: str) -> None:
-    found = split_of(model, target)
+    found = shares_of(model, target)
     assert found is not None
     assert found.shares == ()
     assert unknown in (found.unknown or "")
@@ -129,7 +129,7 @@ def test_a_share_that_is_not_known_is_not_guessed(model: Model, target: str, unk
     ("ops", "target"), [(("RELU", "RELU"), "coral"), (("SIN", "SIN"), "coral"), (("SIN",), "pi4")]
 )
 def test_nothing_to_share(ops: tuple[str, ...], target: str) -> None:
-    assert split_of(chain(*ops), target) is None
+    assert shares_of(chain(*ops), target) is None
 
 
 def test_the_cpu_beside_an_accelerator_is_of_the_same_device() -> None:

@@ -31,7 +31,7 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
     placement = targets.place(model, target, many_partitions=many_partitions)
     memory = targets.memory_of(model, placement, target)
     found = targets.estimates(targets.work_of(model), target)
-    split = targets.split(model, placement, target)
+    split = targets.split_of(model, placement, target)
     own = targets.own.find(hashlib.sha256(data).hexdigest(), target)
     if as_json:
         document = {"file": str(file), **placement.to_dict()}

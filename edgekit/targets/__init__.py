@@ -23,7 +23,7 @@ from edgekit.targets.catalogue import find, names
 from edgekit.targets.estimate import Estimate, Work, estimates, work_of
 from edgekit.targets.memory import Memory, memory_of
 from edgekit.targets.placement import Placed, Placement, place
-from edgekit.targets.split import Share, Split, split
+from edgekit.targets.split import Share, Split, split_of
 from edgekit.targets.target import Accelerator, Number, Target
 
 __all__ = [
@@ -43,6 +43,6 @@ __all__ = [
     "names",
     "own",
     "place",
-    "split",
+    "split_of",
     "work_of",
 ]

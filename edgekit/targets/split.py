@@ -68,7 +68,7 @@ class Split:
         return {"shares": [share.to_dict() for share in self.shares], "unknown": self.unknown}
 
 
-def split(model: Model, placement: Placement, target: Target) -> Split | None:
+def split_of(model: Model, placement: Placement, target: Target) -> Split | None:
     """Estimates the accelerator's and the CPU's share of the time.
 
     Args:
