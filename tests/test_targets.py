@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import build_colour_model
+from targets_support import chain, graph, tensor
 
 from edgekit import targets, tflite
 from edgekit.errors import UnreadableError, UsageError
@@ -20,7 +21,7 @@ from edgekit.targets.conditions import RULES
 from edgekit.targets.estimate import rates
 from edgekit.targets.reading import read_accelerator, read_target
 from edgekit.targets.target import UNITS
-from edgekit.tflite.model import Model, Operator, Subgraph, Tensor
+from edgekit.tflite.model import Model, Operator
 
 _FOLDER = Path(targets.__file__).parent
 
@@ -185,22 +186,6 @@ def _signature(model: Model, operator: Operator) -> tuple[str, tuple[tuple[int, 
 # --- rules, on graphs of a few ops
 
 
-def tensor(index: int, shape: tuple[int, ...], dtype: str = "int8", buffer: int = 0) -> Tensor:
-    scales, zeros = np.ones(1, np.float32), np.zeros(1, np.int64)
-    return Tensor(index, f"t{index}", shape, shape, dtype, buffer, scales, zeros, 0, False)
-
-
-def graph(*ops: tuple[str, tuple[int, ...], tuple[int, ...]], tensors: list[Tensor]) -> Model:
-    """A model of (op, inputs, outputs); buffers that are named hold zeros."""
-    operators = tuple(
-        Operator(i, name, name == "mine", 1, inputs, outputs, {})
-        for i, (name, inputs, outputs) in enumerate(ops)
-    )
-    main = Subgraph("main", tuple(tensors), (0,), (len(tensors) - 1,), operators)
-    buffers = [memoryview(b"")] + [memoryview(bytes(t.byte_size)) for t in tensors]
-    return Model(3, "test", (main,), {}, (), tuple(buffers), 0)
-
-
 def one(
     name: str,
     shape: tuple[int, ...] = (1, 8, 8, 16),
@@ -328,13 +313,6 @@ def test_conditions_of_nnapi(model: Model, level: int, said: str | None) -> None
 
 
 # --- what follows an op that stays
-
-
-def chain(*names: str, first: str = "int8") -> Model:
-    tensors = [tensor(i, (1, 8), "int8") for i in range(len(names) + 1)]
-    tensors[0] = tensor(0, (1, 8), first)
-    ops = [(name, (i,), (i + 1,)) for i, name in enumerate(names)]
-    return graph(*ops, tensors=tensors)
 
 
 def accelerated(model: Model, target: str = "coral", **options: bool) -> str:
@@ -546,6 +524,42 @@ def test_the_estimate_is_told(run_cli, colour_int8: Path, colour_float: Path) ->
     run = run_cli("inspect", colour_float, "--target", "coral")
     assert "not all of it runs on the accelerator" in run.stdout
     assert "too little is published" in run_cli("inspect", colour_int8, "--target", "pi5").stdout
+
+
+# --- peaks
+
+
+def test_no_rate_is_faster_than_the_peak() -> None:
+    """The rate of multiply-accumulates, of two operations each, against what the chip can do."""
+    checked = []
+    for rate in rates():
+        key, giga = ("peak_int8", 1e3) if rate.precision == "int8" else ("peak_float", 1)
+        peak = targets.find(rate.target).numbers.get(key)
+        if peak is not None:
+            giga_operations = 2 / rate.coefficients[0]  # of ms per million
+            assert giga_operations <= peak.value * giga, rate.setting
+            checked.append(rate.target)
+    assert sorted(set(checked)) == ["coral_dev_board", "coral_usb", "pi4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "operations"),
+    [
+        ("pi3", "peak_float", 8),
+        ("pi4", "peak_float", 8),
+        ("pi5", "peak_float", 16),
+        ("pi_zero2w", "peak_float", 8),
+        ("pi4", "peak_int8", 16),
+        ("pi5", "peak_int8", 64),
+    ],
+)
+def test_peaks_are_cores_times_clock_times_width(name: str, key: str, operations: int) -> None:
+    """Operations a cycle of a core: see the files."""
+    numbers = targets.find(name).numbers
+    giga = numbers[key].value * (1e3 if key == "peak_int8" else 1)
+    assert giga == pytest.approx(
+        numbers["cores"].value * numbers["clock"].value * operations, rel=0.005
+    )
 
 
 # --- one's own measurements

@@ -120,7 +120,8 @@ def command(
     median channel, and with the errors of all layers before it; how its range is used; channels
     that are dead or lost; and for the worst layers what to try.
 
-    With --target: for each op whether the target's accelerator takes it, and why not.
+    With --target: for each op whether the target's accelerator takes it, and why not; and estimates
+    of the memory, the latency, and of who takes how long where the CPU has some ops left.
     """
     from edgekit.errors import UsageError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgekit.targets import Estimate, Placement
+    from edgekit.targets import Estimate, Memory, Placement, Split
     from edgekit.targets.own import Measured
 
 _MOST_ESTIMATES = 2
@@ -29,20 +29,27 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
         raise UnreadableError(f"{file}: {error.strerror or error}") from error
     model = tflite.read(data, str(file))
     placement = targets.place(model, target, many_partitions=many_partitions)
+    memory = targets.memory_of(model, placement, target)
     found = targets.estimates(targets.work_of(model), target)
+    split = targets.split_of(model, placement, target)
     own = targets.own.find(hashlib.sha256(data).hexdigest(), target)
     if as_json:
         document = {"file": str(file), **placement.to_dict()}
         document["measured"] = [asdict(measured) for measured in own]
         document["estimates"] = [estimate.to_dict() for estimate in found]
+        document["split"] = None if split is None else split.to_dict()
+        document["memory"] = memory.to_dict()
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     click.echo(f"{file} on {target.title}")
     render(placement)
+    _render_memory(memory)
     if own:
         _render_measured(own)
     else:
         _render_estimates(placement, found)
+    if split is not None:
+        _render_split(placement, split)
     if ops:
         click.echo(f"\n{_every(placement)}")
 
@@ -87,6 +94,29 @@ def _render_accelerated(placement: Placement) -> None:
     click.echo(f"\nA prediction, by {placement.source}")
 
 
+def _render_memory(memory: Memory) -> None:
+    parts = [
+        f"activations {_mib(memory.activation_bytes)} at the peak",
+        f"parameters {_mib(memory.parameter_bytes)}",
+    ]
+    if memory.packed_bytes:
+        parts.append(f"XNNPACK's copy of them {_mib(memory.packed_bytes)}")
+    there = memory.available_bytes
+    amount = "not known how much there is" if there is None else f"of {_mib(there)}"
+    click.echo(
+        f"Memory: about {_mib(memory.needed_bytes)} ({', '.join(parts)}), {amount}; an estimate, "
+        "without the runtime and the system"
+    )
+    if memory.fits is False:
+        click.echo("Warning: it can't fit: the model alone needs more memory than there is.")
+
+
+def _mib(size: int) -> str:
+    """Three digits, and whole numbers in full."""
+    mib = size / (1 << 20)
+    return f"{mib:.0f} MiB" if mib >= 100 else f"{mib:.3g} MiB"
+
+
 def _render_measured(own: list[Measured]) -> None:
     """The latest of each number of threads."""
     for one in {measured.threads: measured for measured in reversed(own)}.values():
@@ -112,6 +142,29 @@ def _render_estimates(placement: Placement, found: list[Estimate]) -> None:
             f"cases) on {rate.setting}; from {rate.rows} published latencies, half of them off by "
             f"more than {rate.median_error:.0%} where their family was left out"
         )
+
+
+def _render_split(placement: Placement, split: Split) -> None:
+    """The share of time on each processor."""
+    if split.unknown is not None:
+        click.echo(f"The share of time on each processor isn't known: {split.unknown}.")
+        return
+    for share in split.shares[:_MOST_ESTIMATES]:
+        click.echo(
+            f"Estimate: {placement.accelerator} {_percent(share.of_accelerator)} of the time "
+            f"({share.accelerator.ms:.3g} ms on {share.accelerator.rate.setting}), "
+            f"CPU {_percent(1 - share.of_accelerator)} ({share.cpu.ms:.3g} ms on "
+            f"{share.cpu.rate.setting}); {placement.accelerator} {_percent(share.low)} to "
+            f"{_percent(share.high)} where both rates are off as far as in 80 % of cases"
+        )
+    click.echo("Not counted there: moving tensors between the two.")
+
+
+def _percent(share: float) -> str:
+    """Never 0 % of what is done at all, nor all of what isn't."""
+    if share < 0.01:
+        return "under 1%"
+    return f"{share:.0%}" if share <= 0.99 else "over 99%"
 
 
 def _every(placement: Placement) -> str:

@@ -13,27 +13,36 @@
 | `placement` | for each op of a model where it will run, why, and what to change |
 | `measurements.csv` | published latencies and accuracies, each with its source and conditions |
 | `fitted/rates.toml`, `estimate` | rates fitted to them, and the latency that follows for a model |
+| `split` | who takes how long, where an accelerator leaves some ops to the CPU |
+| `memory` | how much memory a model needs, of how much there is |
 | `own` | what the user measured: it goes before any estimate |
 """
 
 from edgekit.targets import own
 from edgekit.targets.catalogue import find, names
 from edgekit.targets.estimate import Estimate, Work, estimates, work_of
+from edgekit.targets.memory import Memory, memory_of
 from edgekit.targets.placement import Placed, Placement, place
+from edgekit.targets.split import Share, Split, split_of
 from edgekit.targets.target import Accelerator, Number, Target
 
 __all__ = [
     "Accelerator",
     "Estimate",
+    "Memory",
     "Number",
     "Placed",
     "Placement",
+    "Share",
+    "Split",
     "Target",
     "Work",
     "estimates",
     "find",
+    "memory_of",
     "names",
     "own",
     "place",
+    "split_of",
     "work_of",
 ]

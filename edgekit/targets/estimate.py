@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit.targets.target import Target
 from edgekit.tflite.cost import macs, parameter_tensors
-from edgekit.tflite.model import Model
+from edgekit.tflite.model import Model, Operator
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -117,23 +117,41 @@ class Estimate:
         return asdict(self)
 
 
-def work_of(model: Model) -> Work:
+def work_of(model: Model, part: Container[int] | None = None) -> Work:
     """What a model does, from its ops.
 
     Args:
         model: From `edgekit.tflite.read`.
+        part: Indices of the ops that count; by default all. Of a part, an op that multiplies
+            nothing counts by the largest tensor that it reads or writes: what a reduction behind a
+            cut reads is written by the other part, and is far more than what it writes itself.
     """
     graph = model.main
-    ops = [op for op in graph.operators if op.name not in _FREE]
+    counted = [op for op in graph.operators if part is None or op.index in part]
+    ops = [op for op in counted if op.name not in _FREE]
     written = [graph.tensors[i] for op in ops for i in op.outputs]
     learned = parameter_tensors(model, graph)
-    floats = sum(tensor.is_float for tensor in written)
+    # Where nothing of it counts, its precision is that of what doesn't.
+    judged = written or [graph.tensors[i] for op in counted for i in op.outputs]
+    floats = sum(tensor.is_float for tensor in judged)
     return Work(
-        sum(macs(op, graph) or 0 for op in graph.operators),
-        sum(tensor.elements for tensor in written),
-        sum(tensor.elements for tensors in learned for tensor in tensors),
-        "float32" if 2 * floats > len(written) else "int8",
+        sum(macs(op, graph) or 0 for op in counted),
+        sum(tensor.elements for tensor in written)
+        if part is None
+        else sum(_moved(model, op) for op in ops),
+        sum(tensor.elements for op in counted for tensor in learned[op.index]),
+        "float32" if 2 * floats > len(judged) else "int8",
     )
+
+
+def _moved(model: Model, operator: Operator) -> int:
+    """Elements of activations that an op of a part counts with."""
+    tensors = model.main.tensors
+    written = [tensors[i] for i in operator.outputs]
+    if macs(operator, model.main) or not written:
+        return sum(tensor.elements for tensor in written)
+    read = [tensors[i] for i in operator.inputs if i >= 0 and not model.is_constant(tensors[i])]
+    return max(tensor.elements for tensor in (*read, *written))
 
 
 def estimates(work: Work, target: Target) -> list[Estimate]:
@@ -141,13 +159,19 @@ def estimates(work: Work, target: Target) -> list[Estimate]:
     memory = target.numbers.get("on_chip_memory")
     on_chip = None if memory is None else memory.value * (1 << 20)
     name = target.name.partition("@")[0]
-    found = []
-    for rate in rates():
-        if rate.target == name and rate.precision == work.precision:
-            pairs = zip(rate.coefficients, work.features(on_chip), strict=True)
-            ms = sum(coefficient * feature for coefficient, feature in pairs)
-            found.append(Estimate(ms, ms * rate.low, ms * rate.high, rate))
+    found = [
+        estimate(work.features(on_chip), rate)
+        for rate in rates()
+        if rate.target == name and rate.precision == work.precision
+    ]
     return sorted(found, key=lambda estimate: estimate.rate.median_error)
+
+
+def estimate(features: tuple[float, float, float, float], rate: Rate) -> Estimate:
+    """The latency that follows from `Work.features` in one setting."""
+    pairs = zip(rate.coefficients, features, strict=True)
+    ms = sum(coefficient * feature for coefficient, feature in pairs)
+    return Estimate(ms, ms * rate.low, ms * rate.high, rate)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgekit.targets.conditions import RULES, Case
 from edgekit.targets.target import Accelerator, Target
-from edgekit.tflite.cost import macs, parameter_tensors
+from edgekit.tflite.cost import macs, parameter_bytes
 from edgekit.tflite.model import Model, Tensor
 
 
@@ -214,13 +214,8 @@ def _partitions(model: Model, ops: tuple[Placed, ...]) -> int:
 
 
 def _parameters(model: Model, ops: tuple[Placed, ...]) -> int:
-    learned = parameter_tensors(model, model.main)
-    return sum(
-        model.constant_bytes(tensor)
-        for placed, tensors in zip(ops, learned, strict=True)
-        if placed.accelerated
-        for tensor in tensors
-    )
+    sizes = parameter_bytes(model, model.main)
+    return sum(size for placed, size in zip(ops, sizes, strict=True) if placed.accelerated)
 
 
 def _remarks(model: Model, target: Target) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from edgekit.errors import UnreadableError
 from edgekit.targets.conditions import RULES
+from edgekit.targets.estimate import rates
 from edgekit.targets.target import KNOWN_BY, UNITS, Accelerator, Condition, Number, Target
 
 if sys.version_info >= (3, 11):
@@ -96,7 +97,7 @@ class _File:
             raise UnreadableError(f"{path}: no TOML ({error})") from error
 
     def error(self, key: str, what: str) -> UnreadableError:
-        last = re.escape(key.rpartition(".")[2])
+        last = re.escape(key)
         where = f"{self._path}"
         for number, line in enumerate(self._text.splitlines(), 1):
             if re.match(rf'\s*(\[.*\b{last}\]|"?{last}"?\s*=)', line):
@@ -128,8 +129,9 @@ def read_target(
         key: _number(key, values, file) for key, values in table.take("numbers", dict, {}).items()
     }
     accelerator = table.take("accelerator", str, "none")
+    name = table.take("name", str)
     target = Target(
-        table.take("name", str),
+        name,
         table.take("title", str),
         table.strings("aliases"),
         table.take("processor", str),
@@ -139,6 +141,7 @@ def read_target(
         None if accelerator == "none" else accelerators(accelerator),
         (level or known) if known else None,
         _known_by(table.take("measured_on", dict, {}), file),
+        _cpu_like(name, table.take("cpu_like", dict, {}), file),
     )
     table.finish()
     return target
@@ -180,6 +183,18 @@ def _known_by(values: Mapping[str, Any], file: _File) -> Mapping[str, str]:
     found = {key: table.take(key, str) for key in KNOWN_BY if key in values}
     table.finish()
     return found
+
+
+def _cpu_like(name: str, values: Mapping[str, Any], file: _File) -> Mapping[str, str]:
+    """Pairs of fitted settings: the target's own, and another's."""
+    mine = tuple(dict.fromkeys(rate.setting for rate in rates() if rate.target == name))
+    others = tuple(dict.fromkeys(rate.setting for rate in rates() if rate.target != name))
+    table = _Table(values, file, "cpu_like")
+    for setting in values:
+        if setting not in mine:
+            known = "; ".join(mine) or "none"
+            raise file.error(setting, f"{setting!r} is no fitted setting of {name}: {known}")
+    return {setting: table.choice(setting, others) for setting in values}
 
 
 def _number(key: str, values: object, file: _File) -> Number:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: What numbers a target may have, each with the one unit it is given in.
+#: What numbers a target may have, each with the one unit it is given in. Peaks are of the
+#: accelerator where there is one, else of all cores of the CPU; a multiply-accumulate is two
+#: operations.
 UNITS = {
     "cores": "cores",
     "clock": "GHz",
     "memory": "MiB",
     "peak_int8": "TOPS",
+    "peak_float": "GFLOPS",
     "on_chip_memory": "MiB",
 }
 
@@ -92,6 +95,8 @@ class Target:
         level: The Android API level, or None.
         measured_on: How to know a measurement of such a target: what its `machine`, `architecture`,
             `os` or `delegate` (`cpu`, `edgetpu`, ...) contain.
+        cpu_like: Settings of `fitted/rates.toml`: one of the accelerator -> that of the CPU beside
+            it, for the ops that the accelerator leaves.
     """
 
     name: str
@@ -104,3 +109,4 @@ class Target:
     accelerator: Accelerator | None
     level: int | None
     measured_on: Mapping[str, str]
+    cpu_like: Mapping[str, str]

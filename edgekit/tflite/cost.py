@@ -103,6 +103,14 @@ def parameter_tensors(model: Model, graph: Subgraph) -> list[list[Tensor]]:
     return result
 
 
+def parameter_bytes(model: Model, graph: Subgraph) -> list[int]:
+    """The bytes that the learned constants of each operator take; see `parameter_tensors`."""
+    return [
+        sum(model.constant_bytes(tensor) for tensor in tensors)
+        for tensors in parameter_tensors(model, graph)
+    ]
+
+
 def peak_activation_bytes(model: Model, graph: Subgraph) -> tuple[int, int | None]:
     """The most bytes of activations that are alive at once, and the operator where.
 
