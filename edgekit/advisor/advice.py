@@ -125,7 +125,7 @@ def _notes(
         asked = "; whether --max-latency is met can't be said" if wishes.max_latency else ""
         yield (
             f"No latency: too little is published of int8 models on {target.title}. The order goes "
-            f"by multiply-accumulates{asked}."
+            f"by multiply-accumulates{asked}.{_one_is_enough(target)}"
         )
     if wishes.min_accuracy is not None:
         yield (
@@ -153,6 +153,15 @@ def _notes(
     yield from photos.warnings
 
 
+def _one_is_enough(target: Target) -> str:
+    if target.accelerator is not None:
+        return ""
+    return (
+        " One int8 model measured there gives estimates of all: edgekit benchmark MODEL.tflite "
+        f"--on {recipe.usual_device(target)}"
+    )
+
+
 def _candidate(candidate: Candidate) -> dict[str, Any]:
     facts = candidate.facts
     latency = candidate.latency
@@ -168,7 +177,9 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "latency_ms": None if latency is None else round(latency.ms, 4),
         "latency_low_ms": None if latency is None else round(latency.low, 4),
         "latency_high_ms": None if latency is None else round(latency.high, 4),
-        "latency_setting": None if latency is None else latency.rate.setting,
+        "latency_setting": None if latency is None else latency.setting,
+        "latency_kind": None if latency is None else latency.kind,
+        "latency_own": 0 if latency is None else latency.own,
         "training_minutes": [round(candidate.training.low, 2), round(candidate.training.high, 2)],
         "met": candidate.met,
         "checks": [dataclasses.asdict(c) | {"met": c.met} for c in candidate.checks],

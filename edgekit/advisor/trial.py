@@ -172,6 +172,9 @@ def correction(outcomes: Sequence[Outcome]) -> float | None:
     ratios = [
         outcome.latency.ms / outcome.first_ms
         for outcome in outcomes
-        if outcome.latency is not None and outcome.first_ms is not None
+        if outcome.latency is not None
+        and outcome.first_ms is not None
+        and outcome.candidate.latency is not None
+        and outcome.candidate.latency.kind != "measured"
     ]
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None

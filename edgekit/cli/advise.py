@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from edgekit.cli.progress import ProgressBars
 
 if TYPE_CHECKING:
     from edgekit.advisor import Advice, Candidate, Nearest, Photos
+    from edgekit.targets import Latency
 
 _WIDTH = 100
 _LIMITS = {"--max-latency": "latency", "--max-size": "size", "--train-budget": "training"}
@@ -141,13 +143,8 @@ def _render(advice: Advice, *, with_commands: bool) -> None:
 
     _photos(advice.photos)
     click.echo(f"Target   {advice.target.title}")
-    measured = next((c.latency for c in advice.candidates if c.latency), None)
-    if measured is not None:
-        rate = measured.rate
-        click.echo(
-            f"Latency  estimated in int8 for {rate.setting};\n"
-            f"         from {rate.rows} published latencies, with the range of 80 % of cases"
-        )
+    for line in _origin([c.latency for c in advice.candidates if c.latency]):
+        click.echo(line)
     click.echo()
     if advice.short_list:
         click.echo(_table(advice))
@@ -166,6 +163,26 @@ def _render(advice: Advice, *, with_commands: bool) -> None:
             click.echo(printable(f"  # {command.what}"))
             click.echo(printable(f"  {command.line}"))
         click.echo(f"\nNext: {printable(advice.commands[0].line)}")
+
+
+def _origin(known: list[Latency]) -> Iterator[str]:
+    """Where the latencies come from."""
+    head = "Latency  "
+    estimated = next((latency for latency in known if latency.rate is not None), None)
+    if estimated is not None and estimated.rate is not None:
+        rate, own = estimated.rate, f"{estimated.own} model(s) that you measured"
+        yield f"{head}estimated in int8 for {rate.setting};"
+        head = " " * len(head)
+        if estimated.kind == "borrowed":
+            yield f"{head}{estimated.factor:.2f} times that, by {own} on such a target,"
+            yield f"{head}with the range of 80 % of cases"
+        else:
+            yield f"{head}from {rate.rows} published latencies, with the range of 80 % of cases"
+        if estimated.kind == "corrected":
+            yield f"{head}times {estimated.factor:.2f}, by {own}"
+    measured = sum(latency.kind == "measured" for latency in known)
+    if measured:
+        yield f"{head}{measured} model(s) as you measured them"
 
 
 def _others(advice: Advice) -> None:
@@ -232,6 +249,8 @@ def _latency(candidate: Candidate) -> str:
     found = candidate.latency
     if found is None:
         return f"{candidate.macs / 1e6:,.0f} M"
+    if found.kind == "measured":
+        return f"{found.ms:.3g} ms, measured"
     return f"{found.ms:.3g} ms ({found.low:.3g} to {found.high:.3g})"
 
 

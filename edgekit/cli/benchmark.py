@@ -167,7 +167,7 @@ Examples:
 @click.option(
     "--no-remember",
     is_flag=True,
-    help="Don't keep the latencies for `edgekit inspect --target` and the like.",
+    help="Don't keep the latencies for `edgekit inspect --target` and `edgekit advise`.",
 )
 @force_option
 def command(
@@ -250,7 +250,7 @@ def command(
     if not no_remember:
         from edgekit.cli.remembering import remember
 
-        remember(outcome.run)
+        remember(outcome.run, models)
     _render(outcome.run, form, output, precision)
     if outcome.interrupted:
         return EXIT_INTERRUPTED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgekit.targets import Estimate, Memory, Placement, Split
+    from edgekit.targets import Estimate, Latency, Memory, Placement, Split
     from edgekit.targets.own import Measured
 
 _MOST_ESTIMATES = 2
@@ -30,13 +30,16 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
     model = tflite.read(data, str(file))
     placement = targets.place(model, target, many_partitions=many_partitions)
     memory = targets.memory_of(model, placement, target)
-    found = targets.estimates(targets.work_of(model), target)
+    work = targets.work_of(model)
+    found = targets.estimates(work, target)
+    best = targets.latency_of(work, target)
     split = targets.split_of(model, placement, target)
     own = targets.own.find(hashlib.sha256(data).hexdigest(), target)
     if as_json:
         document = {"file": str(file), **placement.to_dict()}
         document["measured"] = [asdict(measured) for measured in own]
         document["estimates"] = [estimate.to_dict() for estimate in found]
+        document["latency"] = None if best is None else asdict(best)
         document["split"] = None if split is None else split.to_dict()
         document["memory"] = memory.to_dict()
         click.echo(json.dumps(document, ensure_ascii=False))
@@ -47,7 +50,7 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
     if own:
         _render_measured(own)
     else:
-        _render_estimates(placement, found)
+        _render_estimates(placement, found, best)
     if split is not None:
         _render_split(placement, split)
     if ops:
@@ -128,12 +131,14 @@ def _render_measured(own: list[Measured]) -> None:
         )
 
 
-def _render_estimates(placement: Placement, found: list[Estimate]) -> None:
+def _render_estimates(placement: Placement, found: list[Estimate], best: Latency | None) -> None:
     """Latencies; none where a part of the model stays on a CPU that they know nothing of."""
     if placement.accelerator is not None and placement.left:
         click.echo("No estimate of the latency: not all of it runs on the accelerator.")
         return
-    if not found:
+    if best is not None and best.kind != "published":
+        _render_own(best)
+    elif not found:
         click.echo("No estimate of the latency: too little is published of such models there.")
     for estimate in found[:_MOST_ESTIMATES]:
         rate = estimate.rate
@@ -165,6 +170,22 @@ def _percent(share: float) -> str:
     if share < 0.01:
         return "under 1%"
     return f"{share:.0%}" if share <= 0.99 else "over 99%"
+
+
+def _render_own(best: Latency) -> None:
+    """What follows from measurements of other files of the user's."""
+    if best.kind == "measured":
+        click.echo(
+            f"Measured by you, of another model that does the same: {best.ms:.3g} ms on "
+            f"{best.setting}"
+        )
+        return
+    whose = "corrected" if best.kind == "corrected" else "with the shape of a Raspberry Pi 4's"
+    click.echo(
+        f"Estimate, {whose}: {best.ms:.3g} ms ({best.low:.3g} to {best.high:.3g} in 80 % of "
+        f"cases); {best.own} model(s) that you measured took {best.factor:.2f} times what is "
+        f"estimated for {best.setting}"
+    )
 
 
 def _every(placement: Placement) -> str:

@@ -16,11 +16,13 @@
 | `split` | who takes how long, where an accelerator leaves some ops to the CPU |
 | `memory` | how much memory a model needs, of how much there is |
 | `own` | what the user measured: it goes before any estimate |
+| `latency` | what is known best of a latency: measured, corrected, borrowed or published |
 """
 
 from edgekit.targets import own
 from edgekit.targets.catalogue import find, names
-from edgekit.targets.estimate import Estimate, Work, estimates, work_of
+from edgekit.targets.estimate import Estimate, Work, estimates, work_if_known, work_of
+from edgekit.targets.latency import Latency, latency_of
 from edgekit.targets.memory import Memory, memory_of
 from edgekit.targets.placement import Placed, Placement, place
 from edgekit.targets.split import Share, Split, split_of
@@ -29,6 +31,7 @@ from edgekit.targets.target import Accelerator, Number, Target
 __all__ = [
     "Accelerator",
     "Estimate",
+    "Latency",
     "Memory",
     "Number",
     "Placed",
@@ -39,10 +42,12 @@ __all__ = [
     "Work",
     "estimates",
     "find",
+    "latency_of",
     "memory_of",
     "names",
     "own",
     "place",
     "split_of",
+    "work_if_known",
     "work_of",
 ]

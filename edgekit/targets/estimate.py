@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Container, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ else:
 _RATES = Path(__file__).parent / "fitted" / "rates.toml"
 #: Ops that move no data of their own, or stand where a float model has none.
 _FREE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE", "SOFTMAX"})
+#: Counts of the same architecture differ by less than this share.
+_ALIKE = 0.01
 #: What is published as either is measured alike.
 _EIGHT_BIT = frozenset({"int8", "uint8"})
 
@@ -49,6 +51,16 @@ class Work:
     activations: int
     parameters: int
     precision: str
+
+    def is_like(self, other: Work) -> bool:
+        """Whether both are the same architecture, as far as the counts tell it.
+
+        Counts of one differ by the classes and by what a conversion folds or spells out; those of
+        two in the zoo by far more. Parameters are left out: the classes can make half of them.
+        """
+        pairs = (self.macs, other.macs), (self.activations, other.activations)
+        close = all(abs(mine - its) <= _ALIKE * max(mine, its) for mine, its in pairs)
+        return close and self.precision == other.precision
 
     @property
     def element_bytes(self) -> int:
@@ -144,6 +156,13 @@ def work_of(model: Model, part: Container[int] | None = None) -> Work:
     )
 
 
+def work_if_known(model: Model) -> Work | None:
+    """What a model does; None where it has an op whose cost isn't known, such as a compiled one."""
+    graph = model.main
+    unknown = any(macs(op, graph) is None for op in graph.operators)
+    return None if unknown else work_of(model)
+
+
 def _moved(model: Model, operator: Operator) -> int:
     """Elements of activations that an op of a part counts with."""
     tensors = model.main.tensors
@@ -156,11 +175,9 @@ def _moved(model: Model, operator: Operator) -> int:
 
 def estimates(work: Work, target: Target) -> list[Estimate]:
     """Estimated latencies on a target, in each setting that is known; the surest first."""
-    memory = target.numbers.get("on_chip_memory")
-    on_chip = None if memory is None else memory.value * (1 << 20)
     name = target.name.partition("@")[0]
     found = [
-        estimate(work.features(on_chip), rate)
+        estimate(work.features(target.on_chip_bytes), rate)
         for rate in rates()
         if rate.target == name and rate.precision == work.precision
     ]
@@ -177,8 +194,28 @@ def estimate(features: tuple[float, float, float, float], rate: Rate) -> Estimat
 @functools.cache
 def rates() -> tuple[Rate, ...]:
     """All that was fitted."""
-    entries = tomllib.loads(_RATES.read_text("utf-8"))["rate"]
-    return tuple(_rate(entry) for entry in entries)
+    return tuple(_rate(entry) for entry in _fitted()["rate"])
+
+
+@functools.cache
+def borrowed() -> Rate:
+    """What a CPU has for a shape of which too little is published.
+
+    It is to be scaled by a measurement there; `low`, `high` and `median_error` are of that.
+    """
+    entry = _fitted()["borrowed"]
+    (lender,) = (
+        rate
+        for rate in rates()
+        if (rate.precision, rate.setting) == (entry["precision"], entry["setting"])
+    )
+    off = {key: entry[key] for key in ("low", "high", "median_error", "rows")}
+    return replace(lender, **off)
+
+
+@functools.cache
+def _fitted() -> dict[str, Any]:
+    return tomllib.loads(_RATES.read_text("utf-8"))
 
 
 def _rate(entry: Mapping[str, Any]) -> Rate:

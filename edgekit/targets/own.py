@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit.targets.estimate import Work
 from edgekit.targets.target import Target
 
 #: What runs on the CPU, by the names of the benchmark's delegates.
@@ -37,6 +38,7 @@ class Measured:
         samples: How many there were.
         runtime: What ran it, such as `litert 2.3.0`.
         created: When, ISO 8601.
+        work: What the model does, or None where its ops can't be counted.
     """
 
     sha256: str
@@ -50,6 +52,13 @@ class Measured:
     samples: int
     runtime: str
     created: str
+    work: Work | None = None
+
+    @property
+    def setting(self) -> str:
+        """Where it was measured, in words."""
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.machine or self.architecture}, {self.delegate}, {threads}"
 
     def is_on(self, target: Target) -> bool:
         """Whether it was measured on such a target."""
@@ -92,13 +101,35 @@ def find(sha256: str, target: Target) -> list[Measured]:
     return [one for one in reversed(list(_all())) if one.sha256 == sha256 and one.is_on(target)]
 
 
+def comparable(target: Target) -> list[Measured]:
+    """What was measured on the machine of such a target that was used last, for estimates.
+
+    Returns:
+        For each model whose work is known the fastest number of threads, as it was measured last.
+    """
+    found = [one for one in reversed(list(_all())) if one.work is not None and one.is_on(target)]
+    latest = {
+        (one.sha256, one.delegate, one.threads): one
+        for one in reversed(found)
+        if (one.machine, one.os) == (found[0].machine, found[0].os)
+    }
+    fastest: dict[str, Measured] = {}
+    for one in latest.values():
+        best = fastest.get(one.sha256)
+        if best is None or one.p50_ms < best.p50_ms:
+            fastest[one.sha256] = one
+    return list(fastest.values())
+
+
 def _all() -> Iterator[Measured]:
     try:
         lines = place().read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:
-        with contextlib.suppress(ValueError, TypeError):
-            one = Measured(**json.loads(line))
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            values = json.loads(line)
+            work = values.pop("work", None)
+            one = Measured(**values, work=None if work is None else Work(**work))
             if isinstance(one.p50_ms, float | int) and one.p50_ms > 0:
                 yield one

@@ -107,7 +107,6 @@ def place(model: Model, target: Target, *, many_partitions: bool = False) -> Pla
     counted = [op for op in ops if op.macs is not None]
     total = sum(op.macs or 0 for op in counted)
     taken = sum(op.macs or 0 for op in counted if op.accelerated)
-    memory = target.numbers.get("on_chip_memory")
     return Placement(
         target.name,
         None if accelerator is None else accelerator.title,
@@ -116,7 +115,7 @@ def place(model: Model, target: Target, *, many_partitions: bool = False) -> Pla
         _partitions(model, ops),
         taken / total if total else 0.0,
         _parameters(model, ops),
-        None if memory is None else int(memory.value * (1 << 20)),
+        target.on_chip_bytes,
         tuple(_remarks(model, target)),
     )
 

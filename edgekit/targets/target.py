@@ -110,3 +110,9 @@ class Target:
     level: int | None
     measured_on: Mapping[str, str]
     cpu_like: Mapping[str, str]
+
+    @property
+    def on_chip_bytes(self) -> int | None:
+        """What of the parameters stays on the chip; None where nothing is streamed."""
+        memory = self.numbers.get("on_chip_memory")
+        return None if memory is None else int(memory.value * (1 << 20))
