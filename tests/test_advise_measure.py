@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from advise_support import write_photos
 
 import edgekit
+from edgekit import targets
 from edgekit.advisor import Advice, steps, trial
 from edgekit.advisor.attempt import attempt
 from edgekit.advisor.candidates import Candidate
@@ -64,17 +66,20 @@ class Script:
         if command.verb == "convert" and name in self.failing:
             raise RuntimeFailure(f"convert: {name} is hopeless")
         if command.writes is not None:
-            command.writes.write_bytes(b"0" * (1 << 20))
+            command.writes.write_bytes(name.encode().ljust(1 << 20, b"0"))
         result: Mapping[str, Any] = {}
         if command.verb == "train":
             result = {"results": {"val": _judged(self.top1.get(name, 0.9))}}
         if command.verb == "benchmark":
-            latency = self._candidates[name].latency
-            assert latency is not None
-            ms = latency.ms * self._slow
+            ms = self._milliseconds(name)
             cells = [self._cell(4, ms), self._cell(1, 3 * ms), self._cell(2, None)]
             result = {"cells": cells}
         return Done(result, 30.0, kept=False)
+
+    def _milliseconds(self, name: str) -> float:
+        latency = self._candidates[name].latency
+        assert latency is not None
+        return latency.ms * self._slow
 
     def _model(self, command: Command) -> str:
         stems = {Path(word).stem.removesuffix("_qat") for word in command.arguments}
@@ -93,6 +98,28 @@ class Script:
             "summary": {"p50_ms": ms, "p50_interval_95_ms": [ms * 0.99, ms * 1.01]},
             "verdict": {"word": "noisy" if threads == 4 else "stable"},
         }
+
+
+class OnPi5(Script):
+    """A Pi 5, of which nothing is published: a model takes a nanosecond for each MAC.
+
+    As `edgekit benchmark` does, it keeps what was measured.
+    """
+
+    def _milliseconds(self, name: str) -> float:
+        candidate = self._candidates[name]
+        ms = candidate.macs / 1e6
+        digest = hashlib.sha256(name.encode().ljust(1 << 20, b"0")).hexdigest()
+        work = candidate.facts.work(2)
+        targets.own.keep(
+            [
+                targets.own.Measured(
+                    *(digest, f"{name}.tflite", "Raspberry Pi 5 Model B Rev 1.0", "aarch64"),
+                    *("Debian 12", "xnnpack", 4, ms, 100, "litert 2.3.0", "2026-11-28", work),
+                )
+            ]
+        )
+        return ms
 
 
 def _judged(top1: float) -> dict[str, Any]:
@@ -146,6 +173,26 @@ def test_a_slow_device_corrects_the_rest(advice: Advice) -> None:
     assert estimate is not None
     assert estimate.ms == pytest.approx(2 * (outcomes[second].first_ms or 0))
     assert len(found.outcomes) == advice.wishes.top
+
+
+def test_a_device_of_which_nothing_was_known(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    found = edgekit.advise(photos, "pi5", max_latency=400)
+    assert all(candidate.latency is None for candidate in found.candidates)
+    wishes = replace(found.wishes, device="local", folder=tmp_path / "models")
+    tried = _run(replace(found, wishes=wishes), OnPi5(found))
+    assert tried.like_target
+    first = next(o for o in tried.outcomes if o.name == found.short_list[0].name)
+    assert first.candidate.latency is None
+    later = [o.candidate.latency for o in tried.outcomes if o is not first]
+    assert [latency and latency.kind for latency in later] == ["borrowed"] * len(later)
+    assert tried.best is not None
+    assert tried.best.latency is not None
+    assert tried.best.latency.ms <= 400
+    # All that was tried after it was expected to keep the limit.
+    assert all(latency and latency.ms <= 400 for latency in later)
 
 
 def test_what_is_better_only_on_paper_comes_second(advice: Advice) -> None:

@@ -19,7 +19,7 @@ from edgekit.advisor import advice as advising
 from edgekit.advisor import recipe, steps
 from edgekit.advisor.advice import Advice
 from edgekit.advisor.attempt import attempt
-from edgekit.advisor.candidates import Candidate, corrected
+from edgekit.advisor.candidates import Candidate, candidates, corrected
 from edgekit.advisor.outcome import Outcome
 from edgekit.advisor.steps import Take
 from edgekit.errors import RuntimeFailure, UsageError
@@ -148,16 +148,20 @@ def _how_many(advice: Advice, outcomes: Sequence[Outcome]) -> int:
 
 def _left(advice: Advice, outcomes: Sequence[Outcome]) -> tuple[Candidate, ...]:
     """What hasn't been tried and can be recommended, with corrected estimates; the best first."""
-    factor = correction(outcomes) or 1.0
     tried = {outcome.name for outcome in outcomes}
-    others = [
-        corrected(candidate, factor, advice.wishes)
-        for candidate in advice.candidates
-        if candidate.name not in tried
-    ]
+    others = [c for c in _corrected(advice, outcomes) if c.name not in tried]
     # With one that keeps the limits in hand, what only probably does is worth a try.
     met = any(outcome.met for outcome in outcomes)
     return advising.order(others, advice.wishes, sure_first=not met)
+
+
+def _corrected(advice: Advice, outcomes: Sequence[Outcome]) -> Sequence[Candidate]:
+    """All models, with what was measured so far."""
+    if any(outcome.like_target for outcome in outcomes):
+        # Then the user's measurements have it, and tell of targets too that had no estimates.
+        return candidates(advice.photos, advice.target, advice.wishes)
+    factor = correction(outcomes) or 1.0
+    return [corrected(candidate, factor, advice.wishes) for candidate in advice.candidates]
 
 
 def _worse(outcome: Outcome) -> tuple[bool, bool, float, float]:

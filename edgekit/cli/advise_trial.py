@@ -46,7 +46,7 @@ def _table(trial: Trial) -> str:
             number,
             outcome.name,
             _accuracy(outcome),
-            "-" if outcome.first_ms is None else f"{outcome.first_ms:.3g} ms",
+            _estimate(outcome),
             _latency(outcome),
             "-" if outcome.size_mib is None else f"{outcome.size_mib:.1f} MiB",
             "-" if outcome.training_minutes is None else f"{outcome.training_minutes:.2g} min",
@@ -64,6 +64,13 @@ def _accuracy(outcome: Outcome) -> str:
         return "-"
     low, high = found.interval
     return f"{found.top1:.1%} ({low:.1%} to {high:.1%}) {found.of}"
+
+
+def _estimate(outcome: Outcome) -> str:
+    """The first one; where there was none, that which measurements of others gave."""
+    later = outcome.candidate.latency
+    ms = outcome.first_ms or (later and later.ms)
+    return "-" if ms is None else f"{ms:.3g} ms"
 
 
 def _latency(outcome: Outcome) -> str:
