@@ -141,6 +141,18 @@ def test_ssh_that_is_missing_or_misconfigured(
     assert isinstance(error, MissingError) and "no-such-ssh" in error.message
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"), [("ssh:board", "EDGEKIT_SSH"), ("adb", "EDGEKIT_ADB")]
+)
+def test_variables_that_are_no_command(
+    name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for told in ("  ", "ssh 'unclosed"):
+        monkeypatch.setenv(variable, told)
+        with pytest.raises(UsageError, match=variable):
+            open_device(name)
+
+
 def test_port_that_never_answers(server: SshServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts and says nothing, as behind some firewalls."""
     # Of options given twice, ssh takes the first.

@@ -155,7 +155,18 @@ def test_defaults_written_out_for_help_are_those_of_the_recipe() -> None:
 _FLOORS = {
     **dict.fromkeys(("types", "errors", "version", "cpus", "limits", "quiet"), 1),
     **dict.fromkeys(
-        ("files", "zipped", "pip", "contract", "overrides", "runtime", "devices", "report"), 2
+        (
+            "files",
+            "folders",
+            "zipped",
+            "pip",
+            "contract",
+            "overrides",
+            "runtime",
+            "devices",
+            "report",
+        ),
+        2,
     ),
     **dict.fromkeys(("images", "tflite"), 3),
     **dict.fromkeys(("datasets", "targets", "benchmark"), 4),

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edgekit import pip
+from edgekit import folders, pip
 from edgekit.devices import Device, DeviceFacts
 from edgekit.errors import MissingError, UsageError
 from edgekit.files import write_all
@@ -193,7 +192,7 @@ def _from_wheel(machine: str, version: str, notify: Notify) -> Path:
             f"Name a libtensorflowlite_c.so with --runtime, or {_PYTHON_FALLBACK} "
             "(pip install tflite-runtime there).",
         )
-    cached = _cache() / f"{_DISTRIBUTION}-{version}-{machine}" / _LIBRARY
+    cached = folders.cache() / "runtimes" / f"{_DISTRIBUTION}-{version}-{machine}" / _LIBRARY
     if not cached.is_file():
         notify(f"fetching {_DISTRIBUTION} {version} for {machine} ...")
         with tempfile.TemporaryDirectory() as folder:
@@ -215,11 +214,6 @@ def _installed_version() -> str | None:
         return importlib.metadata.version(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "edgekit" / "runtimes"
 
 
 def _check_machine(path: Path, facts: DeviceFacts) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
-from edgekit.devices.transport import ConnectionLost, Finished, Transport, quote
+from edgekit.devices.transport import ConnectionLost, Finished, Transport, command_in, quote
 from edgekit.errors import EdgekitError, MissingError, RuntimeFailure, UsageError
 
 #: The command to use instead of `adb`, with arguments.
@@ -40,7 +39,7 @@ class AdbTransport(Transport):
 
     def __init__(self, name: str, serial: str | None) -> None:
         super().__init__(name)
-        self._adb = shlex.split(os.environ.get(VARIABLE) or "adb")
+        self._adb = command_in(VARIABLE, "adb")
         self._wanted = serial or os.environ.get("ANDROID_SERIAL") or None
         self._serial = self._wanted or ""
         self._separate = True

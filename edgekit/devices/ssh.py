@@ -11,7 +11,6 @@ Host keys are checked as the user's config says; nothing here ever loosens that.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import shlex
 import shutil
@@ -21,7 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.devices.transport import Transport, quote
+from edgekit.devices.transport import Transport, command_in, quote
 from edgekit.errors import EdgekitError, MissingError, RuntimeFailure, UsageError
 
 #: The command to use instead of `ssh`, with arguments, as in GIT_SSH_COMMAND.
@@ -81,7 +80,7 @@ class SshTransport(Transport):
     def __init__(self, name: str, address: Address) -> None:
         super().__init__(name)
         self._address = address
-        self._ssh = shlex.split(os.environ.get(VARIABLE) or "ssh")
+        self._ssh = command_in(VARIABLE, "ssh")
         self._sockets: Path | None = None
 
     def connect(self) -> None:

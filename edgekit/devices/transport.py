@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from edgekit.errors import EdgekitError, RuntimeFailure
+from edgekit.errors import EdgekitError, RuntimeFailure, UsageError
 
 #: A script that waits for something sends a line every second; so much silence is a dead line.
 SILENCE_S = 30.0
@@ -31,6 +31,26 @@ SILENCE_S = 30.0
 _PATIENCE_S = 5.0
 
 quote = shlex.quote
+
+
+def command_in(variable: str, usual: str) -> list[str]:
+    """The words of a command that a variable of the environment may replace.
+
+    Args:
+        variable: Its name.
+        usual: The command where it is unset or empty.
+
+    Raises:
+        UsageError: What it says is no command.
+    """
+    told = os.environ.get(variable) or usual
+    try:
+        words = shlex.split(told)
+    except ValueError as error:
+        raise UsageError(f"{variable}={told}: {str(error).lower()}") from error
+    if not words:
+        raise UsageError(f"{variable} is blank", f"Let it name a command, or: unset {variable}")
+    return words
 
 
 class ConnectionLost(RuntimeFailure):

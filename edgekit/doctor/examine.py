@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgekit import folders
 from edgekit.cpus import usable_cpus
 from edgekit.devices import DeviceFacts, open_device
 from edgekit.doctor.areas import accelerators, camera, machine, packages, python, runtime, tools
@@ -17,7 +17,7 @@ from edgekit.doctor.desk import gather
 from edgekit.doctor.facts import Facts
 from edgekit.doctor.finding import PURPOSES, Finding
 from edgekit.doctor.look import look_at, look_here
-from edgekit.errors import UsageError
+from edgekit.errors import MissingError, UsageError
 
 #: In the order of the report.
 AREAS = (python, packages, runtime, accelerators, tools, camera, machine)
@@ -65,10 +65,9 @@ def host_here() -> DeviceFacts:
     libc = " ".join(platform.libc_ver()).strip() or None
     if libc is None and any(Path("/lib").glob("ld-musl-*")):
         libc = "musl"
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder, free = Path(base or "~/.cache") / "edgekit", None
-    with contextlib.suppress(OSError, RuntimeError):  # a user without a home: a rule says so
-        folder = folder if base else folder.expanduser()
+    folder, free = Path("~/.cache/edgekit"), None
+    with contextlib.suppress(OSError, MissingError):  # a user without a home: a rule says so
+        folder = folders.cache()
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free
     return DeviceFacts(

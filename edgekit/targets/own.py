@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgekit import folders
+from edgekit.errors import MissingError
 from edgekit.targets.estimate import Work
 from edgekit.targets.target import Target
 
@@ -72,10 +73,12 @@ class Measured:
         return bool(wanted) and all(value in mine[key] for key, value in wanted.items())
 
 
-def place() -> Path:
-    """The file they are kept in."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "edgekit" / "measurements.jsonl"
+def place() -> Path | None:
+    """The file they are kept in; None for a user without a home folder."""
+    try:
+        return folders.data() / "measurements.jsonl"
+    except MissingError:
+        return None
 
 
 def keep(measured: Iterable[Measured]) -> Path | None:
@@ -86,7 +89,7 @@ def keep(measured: Iterable[Measured]) -> Path | None:
     """
     lines = [json.dumps(dataclasses.asdict(one), ensure_ascii=False) + "\n" for one in measured]
     path = place()
-    if not lines:
+    if not lines or path is None:
         return None
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +125,11 @@ def comparable(target: Target) -> list[Measured]:
 
 
 def _all() -> Iterator[Measured]:
+    path = place()
+    if path is None:
+        return
     try:
-        lines = place().read_text("utf-8", errors="replace").splitlines()
+        lines = path.read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:

@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from edgekit import folders
+
 #: What all features together may take, in bytes; the oldest go first.
 FEATURES_LIMIT = 8 * 2**30
 
@@ -16,8 +18,7 @@ def folder() -> Path:
     told = os.environ.get("EDGEKIT_CACHE")
     if told:
         return Path(told)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "edgekit"
+    return folders.cache()
 
 
 def pictures() -> Path:

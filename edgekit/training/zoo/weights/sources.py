@@ -49,10 +49,19 @@ def _in_package(entry: Entry, package: Package) -> Path:
     return Path(module.submodule_search_locations[0]) / package.file
 
 
+def _keras_home() -> Path:
+    told = os.environ.get("KERAS_HOME")
+    try:
+        return Path(told) if told else Path.home() / ".keras"
+    except RuntimeError as error:
+        raise MissingError(
+            "this user has no home folder", "Say where: export KERAS_HOME=/tmp/keras"
+        ) from error
+
+
 def _downloaded(entry: Entry, application: Application) -> Path:
     """The file in Keras' own cache, which keras.applications would use too."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    path = home / "models" / application.file
+    path = _keras_home() / "models" / application.file
     if path.is_file() and application.md5 in (None, _md5(path)):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
