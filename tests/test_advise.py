@@ -10,16 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from advise_support import write_photos
 
 import edgekit
 from edgekit import targets
-from edgekit.advisor import Advice, facts, ranking, training_time
+from edgekit.advisor import Advice, facts, picture, ranking, training_time
 from edgekit.advisor.candidates import Check
 from edgekit.advisor.rules import CONDITIONS, EFFECTS, Case, Rule, rules
 from edgekit.cli.main import group
 from edgekit.errors import UnreadableError, UsageError
+from edgekit.report import figure
+from edgekit.report.pareto import Point, pareto_png
 from edgekit.training.zoo.catalogue import CATALOGUE
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -416,3 +420,57 @@ def test_advise_needs_no_tensorflow(photos: Path) -> None:
     assert "'edgekit'" in run.stderr
     for heavy in ("tensorflow", "keras", "tf_keras", "h5py", "litert_quantizer", "ai_edge_litert"):
         assert f"'{heavy}'" not in run.stderr
+
+
+# --- the picture
+
+
+def _pixels(png: bytes, colour: str) -> int:
+    """How many pixels have a colour, `#RRGGBB`."""
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    wanted = [int(colour[i : i + 2], 16) for i in (5, 3, 1)]
+    return int((picture == wanted).all(axis=2).sum())
+
+
+@pytest.mark.parametrize("target", ["pi4", "pi5"])
+def test_the_picture(photos: Path, tmp_path: Path, run_cli: Cli, target: str) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "choice.png"
+    ask = ("advise", "--data", photos, "--target", target, "--max-latency", 50, "--plot", path)
+    run = run_cli(*ask)
+    assert run.returncode == 0, run.stderr
+    drawn = path.read_bytes()
+    assert cv2.imdecode(np.frombuffer(drawn, np.uint8), 1).shape == (640, 1000, 3)
+    assert _pixels(drawn, figure.VERMILLION) > 50
+    assert _pixels(drawn, figure.GREEN) > 500
+    # No limit is drawn where no latency is known.
+    assert (_pixels(drawn, figure.ORANGE) > 500) == (target == "pi4")
+    again = run_cli(*ask)
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+    assert run_cli(*ask, "--force").returncode == 0
+    assert path.read_bytes() == drawn
+
+
+def test_the_picture_shows_each_model_as_it_stands(on_pi4: Advice, monkeypatch) -> None:
+    seen: list[Point] = []
+    monkeypatch.setattr(picture, "pareto_png", lambda points, *_: bool(seen.extend(points)))
+    picture.as_png(on_pi4)
+    kinds = {point.name: point.kind for point in seen}
+    assert kinds["efficientnet_lite0"] == "listed"
+    assert kinds["mobilenet_v2"] == "possible"
+    assert kinds["mobilenet_v3_large"] == "lowered"
+    assert kinds["vgg16"] == kinds["resnet50"] == "out"
+    assert {point.name for point in seen if point.front} == on_pi4.pareto
+    assert all(0 < point.low <= point.cost <= point.high for point in seen)
+
+
+def test_a_picture_of_no_point() -> None:
+    pytest.importorskip("matplotlib")
+    assert pareto_png([], "none", "ms", None).startswith(b"\x89PNG")
+
+
+def test_a_picture_is_a_png(photos: Path, run_cli: Cli) -> None:
+    run = run_cli("advise", "--data", photos, "--target", "pi4", "--plot", "choice.jpg")
+    assert run.returncode == 2
+    assert "must end in .png" in run.stderr

@@ -13,6 +13,7 @@
 | `ranking` | the order, the Pareto set, what comes nearest, why a family is not on the list |
 | `recipe` | the commands to type |
 | `advice` | all of it together |
+| `picture` | draws it |
 | `steps`, `outcome`, `attempt` | runs a recipe's commands; what they printed; one model's turn |
 | `trial` | trains and measures the short list, and corrects the estimates as it goes |
 """

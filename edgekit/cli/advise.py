@@ -26,7 +26,7 @@ _LIMITS = {"--max-latency": "latency", "--max-size": "size", "--train-budget": "
 Examples:
   edgekit advise --data photos/ --target pi4
   edgekit advise --data photos/ --target pi4 --max-latency 50 --max-size 6
-  edgekit advise --data photos/ --target coral --min-accuracy 0.95 --top 5
+  edgekit advise --data photos/ --target coral --min-accuracy 0.95 --top 5 --plot choice.png
   edgekit advise --data photos/ --target pi4 --train-budget 30 --json | jq .short_list
   edgekit advise --data photos/ --target pi4 --max-latency 50 --measure --on ssh:pi@pi4.local
 
@@ -83,7 +83,15 @@ failed; 5 --measure: a program is missing.
     help="Where the models go.  [default: here]",
 )
 @click.option(
-    "--force", is_flag=True, help="--measure: do again what was done, and replace what is there."
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw accuracy against latency, with the Pareto set.",
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace the --plot; --measure: do again what was done, and replace what is there.",
 )
 @json_option
 def command(
@@ -98,6 +106,7 @@ def command(
     measure: bool,
     device: str | None,
     folder: Path,
+    plot: Path | None,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -115,12 +124,20 @@ def command(
     the other. What the device takes of the first estimate corrects those of the others, and which
     of them comes next. An interrupted trial goes on when the same line is given again.
     """
-    from edgekit.advisor import Wishes, advise, trial
+    from edgekit.advisor import Wishes, advise, picture, trial
+    from edgekit.errors import UsageError
+    from edgekit.files import refuse_overwrite, write_all
 
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise UsageError(f"{plot}: the file must end in .png")
+        refuse_overwrite(plot, force=force)
     limits = (max_latency, max_size, min_accuracy, train_budget)
     wishes = Wishes(data, target, *limits, top, labels_csv, device, folder)
     with ProgressBars(quiet=as_json) as bars:
         advice = advise(wishes, bars.stage("reading"))
+    if plot is not None:
+        write_all({plot: picture.as_png(advice)})
     tries = measure and bool(advice.short_list)
     if not as_json:
         _render(advice, with_commands=not tries)
