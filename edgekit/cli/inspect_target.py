@@ -102,8 +102,12 @@ def _render_memory(memory: Memory) -> None:
         f"activations {_mib(memory.activation_bytes)} at the peak",
         f"parameters {_mib(memory.parameter_bytes)}",
     ]
+    if memory.quantization_bytes:
+        parts.append(f"scales and zero points {_mib(memory.quantization_bytes)}")
     if memory.packed_bytes:
-        parts.append(f"XNNPACK's copy of them {_mib(memory.packed_bytes)}")
+        parts.append(f"XNNPACK's copy of the parameters {_mib(memory.packed_bytes)}")
+    if memory.indirection_bytes:
+        parts.append(f"XNNPACK's indirection buffers {_mib(memory.indirection_bytes)}")
     there = memory.available_bytes
     amount = "not known how much there is" if there is None else f"of {_mib(there)}"
     click.echo(
@@ -117,6 +121,8 @@ def _render_memory(memory: Memory) -> None:
 def _mib(size: int) -> str:
     """Three digits, and whole numbers in full."""
     mib = size / (1 << 20)
+    if mib < 0.001:
+        return "< 0.001 MiB"
     return f"{mib:.0f} MiB" if mib >= 100 else f"{mib:.3g} MiB"
 
 

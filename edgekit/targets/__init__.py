@@ -14,7 +14,7 @@
 | `measurements.csv` | published latencies and accuracies, each with its source and conditions |
 | `fitted/rates.toml`, `estimate` | rates fitted to them, and the latency that follows for a model |
 | `split` | who takes how long, where an accelerator leaves some ops to the CPU |
-| `memory` | how much memory a model needs, of how much there is |
+| `memory`, `xnnpack` | how much memory a model needs, of how much there is; XNNPACK's part |
 | `own` | what the user measured: it goes before any estimate |
 | `latency` | what is known best of a latency: measured, corrected, borrowed or published |
 """
