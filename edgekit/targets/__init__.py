@@ -19,7 +19,7 @@
 from edgekit.targets import own
 from edgekit.targets.catalogue import find, names
 from edgekit.targets.estimate import Estimate, Work, estimates, work_of
-from edgekit.targets.placement import Placed, Placement, place
+from edgekit.targets.placement import Placed, Placement, place, takes
 from edgekit.targets.target import Accelerator, Number, Target
 
 __all__ = [
@@ -35,5 +35,6 @@ __all__ = [
     "names",
     "own",
     "place",
+    "takes",
     "work_of",
 ]
