@@ -4,8 +4,8 @@
     python benchmarks/placement_table.py --only mobilenet_v2 --again
 
 Each model is created with random weights and converted to int8, in a process of its own: where its
-ops run depends on neither weights nor photos. As with `edgekit convert --target`, ops that an
-accelerator lacks are written with simpler ones where that can be done. Results are kept in
+ops run depends on neither weights nor photos. It is converted for each target, so what an
+accelerator doesn't take is rewritten where that can be done. Results are kept in
 benchmarks/results/placement.json as they come, and the table in docs/targets.md is written from
 there.
 """
@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 
 from edgekit import targets, tflite
-from edgekit.converters import convert, lowering, make_options
+from edgekit.converters import convert, make_options
 from edgekit.cpus import describe_machine
 from edgekit.files import write_all
 from edgekit.training import zoo
@@ -78,17 +78,17 @@ def examine(name: str) -> dict[str, Any]:
         for number, picture in enumerate(noise):
             cv2.imwrite(str(photos / f"{number}.png"), picture)
         source = zoo.create(name, work / "m.keras", weights=None)
-        made: dict[tuple[str, ...], tflite.Model] = {}
-        for wanted in TARGETS:  # as `edgekit convert --target` does
-            spelled_out = _spelled_out(wanted)
-            if spelled_out not in made:
-                output = work / f"{len(made)}.tflite"
-                options = make_options("int8", spelled_out=spelled_out)
+        made: dict[str, tflite.Model] = {}  # no model of the zoo is rewritten by API level
+        for wanted in TARGETS:
+            accelerator = _accelerator(wanted)
+            if accelerator not in made:
+                output = work / f"{accelerator}.tflite"
+                options = make_options("int8", target=wanted)
                 convert(source, output, options=options, data=photos, golden_vectors="none")
-                made[spelled_out] = tflite.read(output.read_bytes(), name)
+                made[accelerator] = tflite.read(output.read_bytes(), name)
     found = {}
     for wanted in TARGETS:
-        placement = targets.place(made[_spelled_out(wanted)], targets.find(wanted))
+        placement = targets.place(made[_accelerator(wanted)], targets.find(wanted))
         taken = len(placement.ops) - len(placement.left)
         found[wanted] = {
             "ops": f"{taken} of {len(placement.ops)}",
@@ -101,10 +101,10 @@ def examine(name: str) -> dict[str, Any]:
     return found
 
 
-def _spelled_out(wanted: str) -> tuple[str, ...]:
+def _accelerator(wanted: str) -> str:
     accelerator = targets.find(wanted).accelerator
     assert accelerator is not None
-    return lowering.lacking(accelerator.ops)
+    return accelerator.name
 
 
 def write(models: dict[str, Any]) -> None:

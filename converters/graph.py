@@ -179,6 +179,12 @@ def open_savedmodel(path: Path, size: tuple[int, int] | None) -> Source:
     (name, spec), (output,) = next(iter(arguments.items())), results
     shape = tuple(spec.shape) if spec.shape.rank is not None else ()
     height, width = _image_size(path, shape, size)
+    if shape[0] not in (None, 1):
+        raise UsageError(
+            f"{path}: its signature takes {shape[0]} images at a time, and a device has one",
+            "Export it with a batch that may change: model.export(...), or an input of shape "
+            "(None, height, width, 3).",
+        )
 
     def call(image: Any) -> Any:
         return signature(**{name: tf.cast(image, spec.dtype)})[output]
@@ -289,7 +295,7 @@ def _classes(path: Path, shape: tuple[int | None, ...]) -> int:
     if len(shape) != 2 or not shape[1]:
         raise UsageError(
             f"{path}: the output has the shape {shape}, not that of a classifier (batch, classes)",
-            "Save the whole classifier, with its pooling and Dense layers.",
+            "Save the whole classifier, with its pooling and Dense layers, without an argmax.",
         )
     return int(shape[1])
 

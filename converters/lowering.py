@@ -19,13 +19,12 @@ to 26.0 dB; Swin-T from 29.4 to 30.1 dB, and from 199 to 140 ms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgekit.converters.rewriting import Array, Graph, Op, Options
-from edgekit.tflite.schema import ACTIVATIONS
 
 #: With fewer keys an even share is 8 steps of SOFTMAX's output or more, and the two roundings that
 #: centring the values adds cost more than it brings.
@@ -37,13 +36,12 @@ _NO_ACTIVATION: dict[str, Options] = {
 }
 
 
-def lower(model: bytes, where: str, spelled_out: Sequence[str] = ()) -> bytes:
+def lower(model: bytes, where: str) -> bytes:
     """Rewrites a float model; without one of the patterns it comes back as it is.
 
     Args:
         model: A float32 .tflite file, batch 1, tensor names unique.
         where: The file it came from, for errors.
-        spelled_out: Ops of `SPELLED_OUT` that are to be written with simpler ones.
     """
     graph = Graph(model, where)
     rewrites: dict[str, Callable[[Graph, Op], bool]] = {
@@ -51,7 +49,6 @@ def lower(model: bytes, where: str, spelled_out: Sequence[str] = ()) -> bytes:
         "RSQRT": _normalize_in_order,
         "BATCH_MATMUL": _centre_values,
         "NEG": _multiply_by_minus_one,
-        **{name: SPELLED_OUT[name] for name in spelled_out},
     }
     changed = False
     for name, rewrite in rewrites.items():
@@ -84,7 +81,7 @@ def _add_instead_of_joining(graph: Graph, join: Op) -> bool:
     pad = graph.new_op(
         "PAD", [join.inputs[place], graph.add_constant(f"{name}/paddings", paddings)], padded
     )
-    follower = _only_consumer(graph, join.output, "ADD")
+    follower = graph.only_consumer(join.output, "ADD")
     added = _constant_operand(graph, follower) if follower is not None else None
     if follower is not None and added is not None:
         both = (constant + added).astype(np.float32)
@@ -191,7 +188,7 @@ def _match_layer_norm(graph: Graph, rsqrt: Op) -> _LayerNorm | None:
     channels = graph.shape(x)[-1]
 
     factor, gamma = rsqrt.output, np.ones(channels, np.float32)
-    scaling = _only_consumer(graph, factor, "MUL")
+    scaling = graph.only_consumer(factor, "MUL")
     constant = _constant_operand(graph, scaling) if scaling is not None else None
     if scaling is not None and constant is not None and constant.size == channels:
         factor, gamma = scaling.output, constant.reshape(-1)
@@ -205,14 +202,14 @@ def _match_layer_norm(graph: Graph, rsqrt: Op) -> _LayerNorm | None:
     if len(products) != 2 or x not in products or shift_of not in products:
         return None
     term, sign, beta = products[shift_of], 1 if shift_of in negated else -1, None
-    follower = _only_consumer(graph, term.output)
+    follower = graph.only_consumer(term.output)
     if follower is not None and (beta := _constant_operand(graph, follower)) is not None:
         # ADD(-mean * k, beta) or SUB(beta, mean * k)
         subtracted = follower.name == "SUB" and follower.inputs[1] == term.output
         if beta.size != channels or not (subtracted or follower.name == "ADD"):
             return None
         sign, term = -sign if subtracted else sign, follower
-    last = _only_consumer(graph, term.output)
+    last = graph.only_consumer(term.output)
     if last is None or products[x].output not in last.inputs:
         return None
     if last.name == "SUB" and last.inputs[1] == term.output and beta is None:
@@ -350,34 +347,6 @@ def _multiply_by_minus_one(graph: Graph, negation: Op) -> bool:
     return True
 
 
-def _spell_out_hard_swish(graph: Graph, swish: Op) -> bool:
-    """`x * relu6(x + 3) / 6`, its definition (Howard et al., "Searching for MobileNetV3", 5.2)."""
-    x, name, shape = swish.inputs[0], graph.name(swish.output), graph.shape(swish.output)
-    three = graph.add_constant(f"{name}/three", np.array([3], np.float32))
-    sixth = graph.add_constant(f"{name}/sixth", np.array([1 / 6], np.float32))
-    gate = graph.add_activation(f"{name}/relu6", shape)
-    share = graph.add_activation(f"{name}/share", shape)
-    clipped = ("AddOptions", {"fused_activation_function": ACTIVATIONS.index("RELU6")})
-    graph.replace(
-        swish,
-        [
-            graph.new_op("ADD", [x, three], gate, clipped),
-            _binary(graph, "MUL", gate, sixth, share),
-            _binary(graph, "MUL", x, share, swish.output),
-        ],
-    )
-    return True
-
-
-#: Ops that an accelerator may lack, and how to write them with ones that it has.
-SPELLED_OUT: dict[str, Callable[[Graph, Op], bool]] = {"HARD_SWISH": _spell_out_hard_swish}
-
-
-def lacking(ops: Container[str]) -> tuple[str, ...]:
-    """Which of `SPELLED_OUT` are not among the ops of an accelerator."""
-    return tuple(name for name in SPELLED_OUT if name not in ops)
-
-
 def _binary(graph: Graph, name: str, first: int, second: int, output: int) -> Op:
     return graph.new_op(name, [first, second], output, _NO_ACTIVATION[name])
 
@@ -396,10 +365,3 @@ def _variable_operand(graph: Graph, op: Op) -> int:
 def _other(op: Op, tensor: int) -> int:
     """The other input of an op with two."""
     return op.inputs[1] if op.inputs[0] == tensor else op.inputs[0]
-
-
-def _only_consumer(graph: Graph, tensor: int, name: str | None = None) -> Op | None:
-    """The op that reads a tensor, if there is just one and it is a `name`."""
-    consumers = graph.consumers(tensor)
-    alone = len(consumers) == 1 and not graph.is_output(tensor)
-    return consumers[0] if alone and name in (None, consumers[0].name) else None

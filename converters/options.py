@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgekit import targets
 from edgekit.errors import UsageError
 
 #: What each quantization does, in words.
@@ -43,8 +44,9 @@ class Options:
         granularity: `channel` for weights with a scale for each output channel, `tensor` for one
             scale in all, which older accelerators need.
         mixed: What a few layers may be computed in, one of `MIXED`, or None.
-        spelled_out: Ops that are written with simpler ones, which an accelerator has; of
-            `edgekit.converters.lowering.SPELLED_OUT`.
+        target: Where the file is to run (`edgekit.targets.find`): what its accelerator doesn't take
+            is rewritten where that can be done. Or None.
+        logits: Cut off a softmax or argmax at the end, whether the target takes it or not.
     """
 
     quantization: str = "int8"
@@ -58,7 +60,8 @@ class Options:
     range_percentile: float = 95.0
     granularity: str = "channel"
     mixed: str | None = None
-    spelled_out: tuple[str, ...] = ()
+    target: str | None = None
+    logits: bool = False
 
     @property
     def per_channel(self) -> bool:
@@ -88,12 +91,14 @@ def make_options(
     range_percentile: float = 95.0,
     granularity: str = "channel",
     mixed: str | None = None,
-    spelled_out: tuple[str, ...] = (),
+    target: str | None = None,
+    logits: bool = False,
 ) -> Options:
     """Checks what is asked for and fills in the defaults.
 
     Raises:
         UsageError: A value is unknown, or two don't go together.
+        UnreadableError: The target's file makes no sense.
     """
     for name, value, choices in (
         ("quantization", quantization, tuple(QUANTIZATIONS)),
@@ -126,6 +131,10 @@ def make_options(
         raise UsageError("--per-tensor goes with --int8 or --int16x8, and not with --engine tflite")
     if mixed is not None and (quantization != "int8" or engine == "tflite"):
         raise UsageError("--mixed goes with --int8, and not with --engine tflite")
+    if logits and engine == "tflite":
+        raise UsageError("--logits goes without --engine tflite, which takes the model as it is")
+    if target is not None:
+        targets.find(target)
     if layers and quantization not in INTEGER:
         raise UsageError(f"--layers goes with {' or '.join('--' + q for q in INTEGER)}")
     return Options(
@@ -140,5 +149,6 @@ def make_options(
         range_percentile,
         granularity,
         mixed,
-        spelled_out if quantization in INTEGER else (),
+        target,
+        logits,
     )

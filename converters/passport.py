@@ -57,6 +57,7 @@ def write(conversion: Conversion, model: bytes, recipe: Any) -> bytes:
             "pixels_sha256": conversion.calibration_sha256,
             "warnings": list(conversion.warnings),
         },
+        "rewritten": [dataclasses.asdict(made) for made in conversion.rewritten],
         "recipe": recipe,
         "results": {
             "on": "calibration images",

@@ -1,8 +1,8 @@
 """The façade: one call from a model file to a verified .tflite file.
 
-`read -> settle the contract -> load images -> calibrate -> quantize -> pack -> verify -> write`;
-with a promise (`edgekit.converters.ladder`), quantizing is a climb. Each stage is a module beside
-this one and can be called alone.
+`read -> settle the contract -> load images -> rewrite for a target -> calibrate -> quantize -> pack
+-> verify -> write`; with a promise (`edgekit.converters.ladder`), quantizing is a climb. Each stage
+is a module beside this one and can be called alone.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from edgekit.converters import (
     verify,
 )
 from edgekit.converters.ladder import Climb, Promised, PromiseNotKept
+from edgekit.converters.mapping import Rewritten
 from edgekit.converters.options import INTEGER, Options
 from edgekit.converters.qat import labels, parent, parity, rung
 from edgekit.converters.reading import Read, Request
@@ -72,6 +73,7 @@ class Conversion:
         worst_layers: The layers with the lowest SQNR, where asked for.
         climb: The rungs that were climbed for a promise, or None.
         parity: How it answers next to the quantization-aware model it was made from, or None.
+        rewritten: What was rewritten so that the target takes it.
         seconds: Wall time of each stage.
     """
 
@@ -95,6 +97,7 @@ class Conversion:
     worst_layers: tuple[layers.LayerQuality, ...]
     climb: Climb | None
     parity: parity.Parity | None
+    rewritten: tuple[Rewritten, ...]
     seconds: dict[str, float]
 
 
@@ -167,10 +170,9 @@ def convert(
     read = reading.read(request, watch)
     contract = read.found.contract
     calibrated = None
-    spelled_out = _spelled_out(read, options)
     if options.quantization in INTEGER:
         if read.learned is None:  # what was trained is not rewritten any more
-            lowered = lowering.lower(read.model, str(source), options.spelled_out)
+            lowered = lowering.lower(read.model, str(source))
             read = dataclasses.replace(read, model=lowered)
         if _needs_ranges(read, options):
             assert read.calibration is not None
@@ -226,13 +228,18 @@ def convert(
         calibration_source=_calibration_source(read, calibrated),
         calibration_method=calibrated.method if calibrated else None,
         calibration_sha256=read.calibration.digest if read.calibration else None,
-        warnings=(*_warnings(read, final, calibrated, options, str(output)), *spelled_out),
+        warnings=(
+            *_warnings(read, final, calibrated, options, str(output)),
+            *read.notes,
+            *(str(made) for made in read.rewritten),
+        ),
         float_bytes=len(read.model),
         output_bytes=len(final),
         quality=quality,
         worst_layers=worst,
         climb=climb,
         parity=met,
+        rewritten=read.rewritten,
         seconds=watch.seconds,
     )
     recipe = quantize.recipe(options, higher) if options.uses_litert else None
@@ -282,22 +289,6 @@ def _quantized(read: Read, options: Options, calibrated: calibrate.Calibration |
 def _has_learned(read: Read, options: Options) -> bool:
     """Whether the source was trained to be quantized as is asked for."""
     return read.learned is not None and options.quantization == "int8"
-
-
-def _spelled_out(read: Read, options: Options) -> list[str]:
-    """What is said of the ops that are to be written with simpler ones."""
-    names = [op.name for op in tflite.read(read.model, "float model").main.operators]
-    found = {name: names.count(name) for name in options.spelled_out if name in names}
-    if read.learned is not None:
-        return [
-            f"{count} {name} are left as they are: the model was trained to be quantized with them"
-            for name, count in found.items()
-        ]
-    return [
-        f"{count} {name} are written with simpler ops, which the target has. They give the same in "
-        "real numbers, and round more often in int8: see the accuracy"
-        for name, count in found.items()
-    ]
 
 
 def _needs_ranges(read: Read, options: Options) -> bool:

@@ -1,4 +1,4 @@
-"""The first stages: read the model, settle its contract, load the images.
+"""The first stages: read the model, settle its contract, load the images, rewrite it for a target.
 
 A Keras model is read and exported by the child process of `edgekit.converters.export`; while that
 goes on, the calibration images are decoded here.
@@ -7,6 +7,7 @@ goes on, the calibration images are decoded here.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgekit import images, tflite
+from edgekit import images, targets, tflite
 from edgekit.contract import Contract
 from edgekit.converters import (
     calibration_set,
     flatbuffer,
+    mapping,
     preprocessing,
     quantize,
     sources,
@@ -26,11 +28,13 @@ from edgekit.converters import (
 )
 from edgekit.converters.calibration_set import CalibrationSet
 from edgekit.converters.export import Description, Export, LearnedRanges
+from edgekit.converters.mapping import Rewritten
 from edgekit.converters.options import INTEGER, Options
 from edgekit.converters.stopwatch import Observer, Stopwatch
 from edgekit.datasets import Dataset
 from edgekit.errors import UsageError
 from edgekit.overrides import Overrides
+from edgekit.targets import Target
 from edgekit.training import keras_file
 
 #: For reading a model without converting it.
@@ -65,6 +69,8 @@ class Request:
 class Read:
     """What the first stages give: the float model, its contract, and the images.
 
+    What was rewritten of it for a target is told by `rewritten`, and in words what else was changed
+    or had to be left by `notes`.
     A quantization-aware model brings the ranges it was trained in, and what it answers to the
     images itself: float32[N, classes], the real values of its int8 outputs.
     """
@@ -77,6 +83,13 @@ class Read:
     stock: bytes | None
     learned: LearnedRanges | None = None
     trained_scores: npt.NDArray[np.float32] | None = None
+    rewritten: tuple[Rewritten, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the graph is not to be rewritten: it was trained so, or is quantized already."""
+        return self.learned is not None or self.stock is not None
 
 
 @dataclass(frozen=True)
@@ -108,12 +121,13 @@ def export_float(
 
 
 def read(request: Request, watch: Stopwatch) -> Read:
-    """Reads the model, settles its contract, and loads the calibration images.
+    """Reads the model, settles its contract, loads the images, and rewrites it for the target.
 
     Raises:
         As `edgekit.converters.convert`.
     """
-    return _read_tflite(request, watch) if request.kind == "tflite" else _read_keras(request, watch)
+    found = _read_tflite if request.kind == "tflite" else _read_keras
+    return _mapped(found(request, watch), request)
 
 
 def _read_tflite(request: Request, watch: Stopwatch) -> Read:
@@ -123,11 +137,15 @@ def _read_tflite(request: Request, watch: Stopwatch) -> Read:
             f"{source}: --engine tflite converts from Keras or a SavedModel, not from .tflite"
         )
     with watch.stage("read"):
-        model, description = tflite_source.open_float(source, request.input_size)
+        opened = tflite_source.open_float(
+            source, request.input_size, _target(request), logits=request.options.logits
+        )
         stored = _stored_in_tflite(source)
+    description = opened.description
     settled = _settle(request, description, stored)
     calibration = _images(request, settled, description, watch)
-    return _finish(source, model, description, settled, stored, calibration, None)
+    read = _finish(source, opened.model, description, settled, stored, calibration, None)
+    return dataclasses.replace(read, rewritten=opened.rewritten, notes=opened.notes)
 
 
 def _read_keras(request: Request, watch: Stopwatch) -> Read:
@@ -229,6 +247,40 @@ def _finish(
     contract = dataclasses.replace(found.contract, output=meaning)
     settled = preprocessing.Found(contract, found.source)
     return Read(model, parsed, description, settled, calibration, stock)
+
+
+def _mapped(read: Read, request: Request) -> Read:
+    """The model as the target's accelerator takes it."""
+    target, logits, where = _target(request), request.options.logits, str(request.source)
+    if read.is_fixed:
+        why = "the model was trained to be quantized with them"
+        if read.learned is None:
+            why = "--engine tflite takes the model as it is"
+        planned = Counter(
+            operator.name
+            for operator in read.parsed.main.operators
+            if mapping.planned(read.parsed, operator, target, logits=logits)
+        )
+        left = [f"{count} {op} are left as they are: {why}" for op, count in planned.items()]
+        return dataclasses.replace(read, notes=(*read.notes, *left))
+    model, rewritten = mapping.rewrite(read.model, where, target, logits=logits)
+    if not rewritten:
+        return read
+    parsed = tflite.read(model, where)
+    meaning = tflite.output_meaning(parsed) or "logits"
+    contract = dataclasses.replace(read.found.contract, output=meaning)
+    return dataclasses.replace(
+        read,
+        model=model,
+        parsed=parsed,
+        found=preprocessing.Found(contract, read.found.source),
+        rewritten=(*read.rewritten, *rewritten),
+    )
+
+
+def _target(request: Request) -> Target | None:
+    wanted = request.options.target
+    return None if wanted is None else targets.find(wanted)
 
 
 def _stored_in_tflite(source: Path) -> tuple[Contract, str] | None:

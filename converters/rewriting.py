@@ -69,6 +69,18 @@ class Graph:
         ]
         self._refresh()
 
+    @property
+    def tensor_count(self) -> int:
+        """How many tensors there are."""
+        return len(self._graph["tensors"])
+
+    def set_shape(self, tensor: int, shape: Sequence[int]) -> None:
+        """Gives a tensor another shape, for good."""
+        self._graph["tensors"][tensor] |= {
+            "shape": np.array(shape, np.int32),
+            "shape_signature": [],
+        }
+
     def shape(self, tensor: int) -> tuple[int, ...]:
         """A tensor's shape."""
         return tuple(int(n) for n in self._graph["tensors"][tensor]["shape"])
@@ -78,9 +90,14 @@ class Graph:
         return str(self._graph["tensors"][tensor]["name"])
 
     @property
+    def input(self) -> int:
+        """The graph's input."""
+        return int(self._graph["inputs"][0])
+
+    @property
     def input_name(self) -> str:
         """The name of the graph's input."""
-        return self.name(int(self._graph["inputs"][0]))
+        return self.name(self.input)
 
     def tensor(self, name: str) -> int:
         """The index of a tensor; names are unique."""
@@ -102,12 +119,18 @@ class Graph:
         """The ops that read a tensor."""
         return self._consumers.get(tensor, [])
 
+    def only_consumer(self, tensor: int, name: str | None = None) -> Op | None:
+        """The op that reads a tensor, if there is just one and it is a `name`."""
+        consumers = self.consumers(tensor)
+        alone = len(consumers) == 1 and not self.is_output(tensor)
+        return consumers[0] if alone and name in (None, consumers[0].name) else None
+
     def is_output(self, tensor: int) -> bool:
         """Whether the graph gives this tensor."""
         return tensor in self._graph["outputs"]
 
     def add_constant(self, name: str, value: Array) -> int:
-        """A new constant, float32 or int32."""
+        """A new constant: float32, int32 or int64."""
         index = self._add_tensor(name, value.shape, value.dtype.name)
         self._root["buffers"].append(
             {"data": np.frombuffer(value.tobytes(), np.uint8), "offset": 0, "size": 0}
@@ -124,11 +147,11 @@ class Graph:
         self,
         name: str,
         inputs: Sequence[int],
-        output: int,
+        output: int | Sequence[int],
         options: Options | None = None,
         version: int = 1,
     ) -> Op:
-        """A new op, in no graph yet."""
+        """A new op, in no graph yet; `output` is its one output, or all of them."""
         code = OPERATORS.index(name)
         codes = self._root["operator_codes"]
         known = [c["builtin_code"] for c in codes]
@@ -143,12 +166,18 @@ class Graph:
             )
             known.append(code)
         fields = {"opcode_index": known.index(code), "builtin_options": options}
-        return Op(name, inputs, [output], fields)
+        return Op(name, inputs, [output] if isinstance(output, int) else output, fields)
 
     def replace(self, old: Op, new: Iterable[Op]) -> None:
         """Puts ops in the place of one; what nothing needs any more goes with it."""
         place = self.ops.index(old)
         self.ops[place : place + 1] = list(new)
+        self._refresh()
+        self._drop_unused()
+
+    def rewire(self, op: Op, inputs: Iterable[int]) -> None:
+        """Gives an op other inputs; what nothing needs any more goes."""
+        op.inputs = list(inputs)
         self._refresh()
         self._drop_unused()
 
@@ -193,7 +222,7 @@ class Graph:
             {
                 "name": name,
                 "shape": np.array(shape, np.int32),
-                "type": {"float32": 0, "int32": 2}[dtype],
+                "type": {"float32": 0, "int32": 2, "int64": 4}[dtype],
                 "buffer": 0,
                 "has_rank": True,
             }

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgekit import tflite
-from edgekit.converters import flatbuffer
+from edgekit.converters import batch, flatbuffer, mapping
 from edgekit.converters.export import Description
+from edgekit.converters.mapping import Rewritten
 from edgekit.errors import NotMetError, UnreadableError, UsageError
 from edgekit.runtime import check_in_child
+from edgekit.targets import Target
 
 _PIXELWISE = ("MUL", "ADD", "SUB", "DIV")
 
 
-def open_float(path: Path, size: tuple[int, int] | None = None) -> tuple[bytes, Description]:
+@dataclass(frozen=True)
+class Opened:
+    """A float file, read.
+
+    Attributes:
+        model: The file as the later stages want it.
+        description: What it is.
+        rewritten: What was cut off its end.
+        notes: What else was changed, in words.
+    """
+
+    model: bytes
+    description: Description
+    rewritten: tuple[Rewritten, ...]
+    notes: tuple[str, ...]
+
+
+def open_float(
+    path: Path,
+    size: tuple[int, int] | None = None,
+    target: Target | None = None,
+    *,
+    logits: bool = False,
+) -> Opened:
     """Reads a float32 .tflite file of unknown origin.
 
     Args:
         path: The file.
         size: Input height and width, where the user said them: they must be the file's.
-
-    Returns:
-        The file as the later stages want it, and what it is.
+        target: Where it is to run, or None: whether an argmax at the end is cut off.
+        logits: Cut it off in any case.
 
     Raises:
         UnreadableError: It is no sound .tflite file.
@@ -41,6 +66,14 @@ def open_float(path: Path, size: tuple[int, int] | None = None) -> tuple[bytes, 
             f"{path}: is quantized already ({quantized[0].name!r} is {quantized[0].dtype})",
             "Convert from the Keras model, or from its float32 .tflite file.",
         )
+    notes: tuple[str, ...] = ()
+    if batch.is_to_be_fixed(parsed):
+        check_in_child(data, str(path))
+        data = batch.fix_at_one(data, str(path))
+        if batch.size(parsed) > 1:
+            notes = (f"its batch of {batch.size(parsed)} is fixed at 1; the answers are the same",)
+    data, rewritten = mapping.without_argmax(data, str(path), target, logits=logits)
+    parsed = tflite.read(data, str(path))
     height, width, classes = tflite.classifier_shape(parsed, str(path))
     if size not in (None, (height, width)):
         raise UsageError(
@@ -51,7 +84,7 @@ def open_float(path: Path, size: tuple[int, int] | None = None) -> tuple[bytes, 
     _refuse_nan(parsed, path)
     check_in_child(data, str(path))
     description = Description(height, width, classes, path.stem, "TFLite", pixelwise_prefix(parsed))
-    return flatbuffer.prepare(data, str(path)), description
+    return Opened(flatbuffer.prepare(data, str(path)), description, rewritten, notes)
 
 
 def _refuse_nan(parsed: tflite.Model, path: Path) -> None:

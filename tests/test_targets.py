@@ -159,6 +159,14 @@ def test_an_accelerator_that_makes_no_sense(tmp_path: Path, ops: str, message: s
     assert message in str(caught.value)
 
 
+def test_a_rewriting_that_is_not_known(tmp_path: Path) -> None:
+    text = (_FOLDER / "ops" / "gpu.toml").read_text("utf-8")
+    path = tmp_path / "gpu.toml"
+    path.write_text(text.replace('MEAN = "pool"', 'MEAN = "drop"'), "utf-8")
+    with pytest.raises(UnreadableError, match="MEAN = 'drop' is none of spell_out, pool, split"):
+        read_accelerator(path)
+
+
 # --- against what the real compiler did
 
 
@@ -235,6 +243,9 @@ def reason(model: Model, target: str = "coral") -> str | None:
         (one("MEAN", constant=[-1]), None),
         (one("MEAN", (1, 8, 8, 6), constant=[3]), "no multiple of 4"),
         (one("MEAN"), "not constant"),
+        (one("MEAN", (1, 64, 128, 4), constant=[1, 2]), None),
+        (one("MEAN", (1, 65, 128, 4), constant=[1, 2]), "reduces 8320 pixels; up to 8192"),
+        (one("MEAN", (1, 256, 128, 4), constant=[2]), None),
         (one("PAD", constant=[0, 0, 1, 1, 1, 1, 0, 0]), None),
         (one("PAD", constant=[0, 1, 1, 1, 1, 1, 0, 0]), "pads the batch"),
         (one("PAD"), "not constant"),

@@ -170,7 +170,12 @@ is not installed.
     "--target",
     "wanted",
     metavar="NAME",
-    help="Hold the file against where it is to run: coral, pi4, android_gpu, ...",
+    help="Make it for where it is to run, as far as that can be done: coral, pi4, android_gpu, ...",
+)
+@click.option(
+    "--logits",
+    is_flag=True,
+    help="Cut off a softmax or argmax at the end: it is done on the CPU, in float.",
 )
 @force_option
 @json_option
@@ -195,6 +200,7 @@ def command(
     modules: tuple[str, ...],
     golden: str | None,
     wanted: str | None,
+    logits: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -209,7 +215,9 @@ def command(
     into some to calibrate on and others to judge by, and better and dearer ways to quantize are
     tried until the judging photos say that it is kept.
 
-    With --target it says which ops the target's accelerator will take, and why not the others; a
+    With --target ops that the target's accelerator doesn't take are written with others where that
+    gives the same answers in float: hard-swish, the mean of a plane, a softmax or argmax at the
+    end. It says what was rewritten, which ops the accelerator will take, and why not the others; a
     form that the target can't use is refused before any work is done.
     """
     from edgekit.converters import convert, make_options
@@ -227,7 +235,8 @@ def command(
         range_percentile,
         "tensor" if per_tensor else "channel",
         promise.mixed,
-        _spelled_out(target),
+        wanted,
+        logits,
     )
     promised = promise.promised()
     with showing_rungs(as_json), ProgressBars(quiet=as_json) as bars:
@@ -276,15 +285,6 @@ def _target(
         if dtype is not None and dtype not in target.io_types:
             raise UsageError(f"{option} {dtype}: {target.title} takes {', '.join(target.io_types)}")
     return target
-
-
-def _spelled_out(target: Target | None) -> tuple[str, ...]:
-    """The ops that the target's accelerator lacks, and that can be written with others."""
-    from edgekit.converters import lowering
-
-    if target is None or target.accelerator is None:
-        return ()
-    return lowering.lacking(target.accelerator.ops)
 
 
 def _placement(conversion: Conversion, target: Target) -> Placement:

@@ -24,7 +24,7 @@ from edgekit.targets.catalogue import find, names
 from edgekit.targets.estimate import Estimate, Work, estimates, work_if_known, work_of
 from edgekit.targets.latency import Latency, latency_of
 from edgekit.targets.memory import Memory, memory_of
-from edgekit.targets.placement import Placed, Placement, place
+from edgekit.targets.placement import Placed, Placement, place, takes
 from edgekit.targets.split import Share, Split, split_of
 from edgekit.targets.target import Accelerator, Number, Target
 
@@ -48,6 +48,7 @@ __all__ = [
     "own",
     "place",
     "split_of",
+    "takes",
     "work_if_known",
     "work_of",
 ]

@@ -95,6 +95,16 @@ def _depth_multiple(case: Case, values: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _plane_at_most(case: Case, values: Mapping[str, Any]) -> str | None:
+    """Of a reduction: how many elements, next to batch and depth, it makes into one."""
+    axes, shape = case.constant(1), case.inputs[0].shape if case.inputs else ()
+    if axes is None or not shape:
+        return "its axes are not constant"
+    inner = {axis % len(shape) for axis in axes} - {0, len(shape) - 1}
+    pixels, most = int(np.prod([shape[axis] for axis in inner])), int(values["pixels"])
+    return None if pixels <= most else f"it reduces {pixels} pixels; up to {most} are known to map"
+
+
 def _no_padding_of_batch(case: Case, values: Mapping[str, Any]) -> str | None:
     paddings = case.constant(1)
     if paddings is None:
@@ -213,6 +223,7 @@ RULES: Mapping[str, Rule] = {
     "same_dilation": Rule(_same_dilation),
     "not_over_batch": Rule(_not_over_batch),
     "depth_multiple": Rule(_depth_multiple, frozenset({"of"})),
+    "plane_at_most": Rule(_plane_at_most, frozenset({"pixels"})),
     "no_padding_of_batch": Rule(_no_padding_of_batch),
     "axis_not_batch": Rule(_axis_not_batch),
     "constants_only_as_zeros": Rule(_constants_only_as_zeros),

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgekit.targets.conditions import RULES, Case
-from edgekit.targets.target import Accelerator, Target
+from edgekit.targets.target import Accelerator, Condition, Target
 from edgekit.tflite.cost import macs, parameter_bytes
-from edgekit.tflite.model import Model, Tensor
+from edgekit.tflite.model import Model, Operator, Tensor
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,16 @@ def place(model: Model, target: Target, *, many_partitions: bool = False) -> Pla
     )
 
 
+def takes(model: Model, operator: Operator, target: Target) -> bool:
+    """Whether a target's accelerator takes an op, once its tensors are of a type that it takes."""
+    if target.accelerator is None:
+        return False
+    conditions = target.accelerator.ops.get(operator.name)
+    if conditions is None:
+        return False
+    return not any(_unmet(Case(model, operator, target.level), conditions))
+
+
 def _place_all(model: Model, target: Target, many_partitions: bool) -> Iterator[Placed]:
     accelerator = target.accelerator
     spoilt: dict[int, int] = {}  # tensor -> the op because of which it is on the CPU
@@ -156,12 +166,18 @@ def _reason(case: Case, accelerator: Accelerator) -> tuple[str | None, str | Non
     ):
         if said is not None:
             return said, accelerator.advice.get(key)
+    for rule, said in _unmet(case, conditions):
+        advice = accelerator.advice
+        return said, advice.get(rule, advice.get(operator.name))
+    return None, None
+
+
+def _unmet(case: Case, conditions: tuple[Condition, ...]) -> Iterator[tuple[str, str]]:
+    """(rule, why) of the conditions that don't hold."""
     for condition in conditions:
         said = RULES[condition.rule].check(case, condition.values)
         if said is not None:
-            advice = accelerator.advice
-            return said, advice.get(condition.rule, advice.get(operator.name))
-    return None, None
+            yield condition.rule, said
 
 
 def _computed(case: Case) -> list[Tensor]:

@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 from edgekit.errors import UnreadableError
 from edgekit.targets.conditions import RULES
 from edgekit.targets.estimate import rates
-from edgekit.targets.target import KNOWN_BY, UNITS, Accelerator, Condition, Number, Target
+from edgekit.targets.target import (
+    KNOWN_BY,
+    REWRITES,
+    UNITS,
+    Accelerator,
+    Condition,
+    Number,
+    Target,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -167,9 +175,15 @@ def read_accelerator(path: Path) -> Accelerator:
         table.take("unlisted", str, "is not supported"),
         {op: _conditions(op, values, file) for op, values in ops.items()},
         {key: str(text) for key, text in table.take("advice", dict, {}).items()},
+        _rewrites(table.take("rewrites", dict, {}), file),
     )
     table.finish()
     return accelerator
+
+
+def _rewrites(values: Mapping[str, Any], file: _File) -> Mapping[str, str]:
+    table = _Table(values, file, "rewrites")
+    return {op: table.choice(op, REWRITES) for op in values}
 
 
 def _check_schema(table: _Table, file: _File) -> None:

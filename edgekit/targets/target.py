@@ -19,6 +19,9 @@ UNITS = {
 }
 
 
+#: What can be made of an op that an accelerator doesn't take (`edgekit.converters.mapping`).
+REWRITES = ("spell_out", "pool", "split", "cut_off")
+
 #: What a measurement is known by; see `Target.measured_on`.
 KNOWN_BY = ("machine", "architecture", "os", "delegate")
 
@@ -66,6 +69,8 @@ class Accelerator:
         unlisted: What is to be said of an op that isn't among them.
         ops: Op -> all conditions that must hold.
         advice: Op or rule -> what to change.
+        rewrites: Op -> the one of `REWRITES` that `edgekit convert --target` makes of it where it
+            isn't taken.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Accelerator:
     unlisted: str
     ops: Mapping[str, tuple[Condition, ...]]
     advice: Mapping[str, str]
+    rewrites: Mapping[str, str]
 
 
 @dataclass(frozen=True)
