@@ -204,13 +204,13 @@ def one(
     version: int = 1,
     position: int = 1,
 ) -> Model:
-    """One op with a constant second input of whole numbers, where there is one."""
+    """One op with a constant input of whole numbers, where there is one: mostly the second."""
     tensors = [tensor(0, shape, dtype), tensor(1, out or shape, dtype)]
     inputs: tuple[int, ...] = (0,)
     if constant is not None:
         tensors.insert(1, tensor(1, (len(constant),), "int32", 2))
         tensors[2] = dataclasses.replace(tensors[2], index=2)
-        inputs = (0, *[-1] * (position - 1), 1)
+        inputs = (0, *[-1] * (position - 1), 1) if position else (1, 0)
     model = graph((name, inputs, (len(tensors) - 1,)), tensors=tensors)
     operator = dataclasses.replace(model.main.operators[0], options=options or {}, version=version)
     main = dataclasses.replace(model.main, operators=(operator,))
@@ -251,6 +251,10 @@ def reason(model: Model, target: str = "coral") -> str | None:
         (one("PAD"), "not constant"),
         (one("PACK", options={"axis": 0}), "along the batch"),
         (one("PACK", options={"axis": 3}), None),
+        (one("SPLIT", constant=[0], position=0), "along the batch"),
+        (one("SPLIT", constant=[-4], position=0), "along the batch"),
+        (one("SPLIT", constant=[1], position=0), None),
+        (one("SPLIT"), "axis is not constant"),
         (one("SOFTMAX", (1, 1000)), None),
         (one("SOFTMAX", (1, 16001)), "more than 16000"),
         (one("SOFTMAX", (1, 7, 7)), "is no vector"),
