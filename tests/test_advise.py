@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import shlex
 import subprocess
 import sys
@@ -474,3 +477,50 @@ def test_a_picture_is_a_png(photos: Path, run_cli: Cli) -> None:
     run = run_cli("advise", "--data", photos, "--target", "pi4", "--plot", "choice.jpg")
     assert run.returncode == 2
     assert "must end in .png" in run.stderr
+
+
+# --- asking on a terminal
+
+
+def _on_terminal(answers: str, *options: str) -> tuple[int, str]:
+    """Runs `edgekit advise` on a terminal of its own: exit code, and all that was shown."""
+    program = [sys.executable, "-m", "edgekit", "advise", *options]
+    shown = b""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(program[0], program)
+    os.write(terminal, answers.encode())
+    with contextlib.suppress(OSError):  # EIO: the other side is closed
+        while block := os.read(terminal, 65536):
+            shown += block
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode().replace("\r\n", "\n")
+
+
+def test_it_asks_for_what_is_missing(photos: Path) -> None:
+    answers = f"/no/such/folder\n{photos}\nchoral\ncoral\nfast\n5\n\n\n\n"
+    code, shown = _on_terminal(answers)
+    assert code == 0, shown
+    assert "'/no/such/folder' does not exist" in shown
+    assert "Did you mean coral" in shown
+    assert "fast is no number" in shown
+    again = f"--data {shlex.quote(str(photos))} --target coral --max-latency 5"
+    assert f"The same again: edgekit advise {again}\n" in shown
+    assert "Coral USB Accelerator" in shown
+    assert "latency surely" in shown
+
+
+def test_it_asks_nothing_where_photos_and_target_are_given(photos: Path) -> None:
+    code, shown = _on_terminal("", "--data", str(photos), "--target", "pi4")
+    assert code == 0
+    assert "?" not in shown.partition("Photos")[0]
+
+
+def test_without_a_terminal_what_is_missing_is_an_error(photos: Path, run_cli: Cli) -> None:
+    run = run_cli("advise", "--data", photos)
+    assert run.returncode == 2
+    assert run.stderr.startswith("Error: --target is missing")
+    run = run_cli("advise", "--json")
+    assert run.returncode == 2
+    assert "--data and --target are missing" in run.stderr

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli import advise_trial
+from edgekit.cli import advise_asking, advise_trial
 from edgekit.cli.options import json_option
 from edgekit.cli.progress import ProgressBars
 
@@ -24,6 +24,7 @@ _LIMITS = {"--max-latency": "latency", "--max-size": "size", "--train-budget": "
 @click.command(
     epilog="""\b
 Examples:
+  edgekit advise
   edgekit advise --data photos/ --target pi4
   edgekit advise --data photos/ --target pi4 --max-latency 50 --max-size 6
   edgekit advise --data photos/ --target coral --min-accuracy 0.95 --top 5 --plot choice.png
@@ -38,14 +39,12 @@ failed; 5 --measure: a program is missing.
 )
 @click.option(
     "--data",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="PHOTOS",
     help="The photos, laid out as for edgekit train.",
 )
 @click.option(
     "--target",
-    required=True,
     metavar="NAME",
     help="Where it is to run: pi4, coral, android_cpu, ...",
 )
@@ -95,12 +94,6 @@ failed; 5 --measure: a program is missing.
 )
 @json_option
 def command(
-    data: Path,
-    target: str,
-    max_latency: float | None,
-    max_size: float | None,
-    min_accuracy: float | None,
-    train_budget: float | None,
     top: int,
     labels_csv: Path | None,
     measure: bool,
@@ -109,6 +102,7 @@ def command(
     plot: Path | None,
     force: bool,
     as_json: bool,
+    **asked: Any,
 ) -> int:
     """Say which model to use, before any is trained and any hardware is bought.
 
@@ -123,6 +117,8 @@ def command(
     With --measure the models of the list are trained, converted and measured on DEVICE, one after
     the other. What the device takes of the first estimate corrects those of the others, and which
     of them comes next. An interrupted trial goes on when the same line is given again.
+
+    Without --data or --target it asks for them, and for the limits.
     """
     from edgekit.advisor import Wishes, advise, picture, trial
     from edgekit.errors import UsageError
@@ -132,8 +128,8 @@ def command(
         if plot.suffix.lower() != ".png":
             raise UsageError(f"{plot}: the file must end in .png")
         refuse_overwrite(plot, force=force)
-    limits = (max_latency, max_size, min_accuracy, train_budget)
-    wishes = Wishes(data, target, *limits, top, labels_csv, device, folder)
+    told = advise_asking.complete(asked)
+    wishes = Wishes(**told, top=top, labels_csv=labels_csv, device=device, folder=folder)
     with ProgressBars(quiet=as_json) as bars:
         advice = advise(wishes, bars.stage("reading"))
     if plot is not None:
