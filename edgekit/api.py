@@ -85,6 +85,7 @@ def advise(
     train_budget: float | None = None,
     top: int = 3,
     labels_csv: PathLike | None = None,
+    probe: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Advice:
     """Which model of the zoo to use, before any is trained.
@@ -99,6 +100,8 @@ def advise(
         train_budget: For the training, in minutes, roughly.
         top: How many models to list.
         labels_csv: A CSV of path, label and perhaps split instead of folders.
+        probe: Train a classifier on frozen features in a process of its own, to see whether
+            fine-tuning is worth its time (needs `pip install "edgekit[train,weights]"`).
         progress: Called with (done, total) as photos are read.
 
     Returns:
@@ -111,7 +114,8 @@ def advise(
 
     csv = None if labels_csv is None else Path(labels_csv)
     limits = (max_latency, max_size, min_accuracy, train_budget)
-    return advisor.advise(advisor.Wishes(Path(data), target, *limits, top, csv), progress)
+    wishes = advisor.Wishes(Path(data), target, *limits, top, csv, probe=probe)
+    return advisor.advise(wishes, progress)
 
 
 def train(

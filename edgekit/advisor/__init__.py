@@ -11,6 +11,7 @@
 | `candidates` | each model for these photos on that target: size, latency, training time, checks |
 | `rules.toml`, `rules` | what speaks against a model, with its source; read and applied |
 | `ranking` | the order, the Pareto set, what comes nearest, why a family is not on the list |
+| `features`, `probing` | how near to ImageNet the photos are; the training that tells |
 | `recipe` | the commands to type |
 | `advice` | all of it together |
 | `picture` | draws it |
@@ -20,8 +21,9 @@
 
 from edgekit.advisor.advice import Advice, advise
 from edgekit.advisor.candidates import Candidate, Check
+from edgekit.advisor.features import Probe
 from edgekit.advisor.photos import Photos
 from edgekit.advisor.ranking import Nearest
 from edgekit.advisor.wishes import Wishes
 
-__all__ = ["Advice", "Candidate", "Check", "Nearest", "Photos", "Wishes", "advise"]
+__all__ = ["Advice", "Candidate", "Check", "Nearest", "Photos", "Probe", "Wishes", "advise"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit import targets
-from edgekit.advisor import ranking, recipe
+from edgekit import datasets, targets
+from edgekit.advisor import features, probing, ranking, recipe
 from edgekit.advisor.candidates import Candidate, candidates
+from edgekit.advisor.features import Probe
 from edgekit.advisor.photos import Photos, look
 from edgekit.advisor.ranking import Nearest
 from edgekit.advisor.recipe import Command
@@ -35,6 +36,7 @@ class Advice:
         nearest: What comes nearest where the list is empty, or None.
         commands: What to type for the first of the list.
         notes: What should be known, a sentence or two each.
+        probe: What frozen features get, or None where that wasn't asked for.
     """
 
     photos: Photos
@@ -47,6 +49,7 @@ class Advice:
     nearest: Nearest | None
     commands: tuple[Command, ...]
     notes: tuple[str, ...]
+    probe: Probe | None = None
 
     @property
     def rejected(self) -> tuple[Candidate, ...]:
@@ -57,8 +60,9 @@ class Advice:
         """Plain JSON values."""
         asked = dataclasses.asdict(self.wishes)
         photos = dataclasses.asdict(self.photos) | {"balance": round(self.photos.balance, 4)}
+        probe = None if self.probe is None else self.probe.to_dict()
         return {
-            "data": {key: _plain(value) for key, value in photos.items()},
+            "data": {key: _plain(value) for key, value in photos.items()} | {"probe": probe},
             "target": self.target.name,
             "asked": {key: _plain(value) for key, value in asked.items()},
             "met": bool(self.short_list),
@@ -75,20 +79,29 @@ class Advice:
         }
 
 
-def advise(wishes: Wishes, progress: Progress | None = None) -> Advice:
+def advise(
+    wishes: Wishes,
+    progress: Progress | None = None,
+    say: Callable[[str], object] = lambda sentence: None,
+) -> Advice:
     """Which models of the zoo suit these photos on that target.
 
     Args:
         wishes: What is asked for.
         progress: Called with (done, total) as photos are read.
+        say: Called with what takes long, a sentence.
 
     Raises:
         UsageError: There is no such target, or the data are a file.
         UnreadableError: The photos are missing or can't be used, or a target's own file can't.
+        MissingError: What a probe needs isn't installed.
+        RuntimeFailure: A probe failed.
     """
     target = targets.find(wishes.target)
-    photos = look(wishes.data, wishes.labels_csv, progress)
+    splits = datasets.open_splits(wishes.data, labels_csv=wishes.labels_csv, progress=progress)
+    photos = look(splits, wishes.labels_csv)
     found = candidates(photos, target, wishes)
+    probe = probing.probe(splits, say) if wishes.probe else None
     chosen = order(found, wishes)[: wishes.top]
     return Advice(
         photos,
@@ -99,8 +112,9 @@ def advise(wishes: Wishes, progress: Progress | None = None) -> Advice:
         ranking.pareto(found),
         ranking.left_out(found, chosen),
         None if chosen else ranking.nearest(found),
-        recipe.commands(chosen[0], photos, target, wishes) if chosen else (),
-        tuple(_notes(photos, target, wishes, found, chosen)),
+        recipe.commands(chosen[0], photos, target, wishes, probe) if chosen else (),
+        tuple(_notes(photos, target, wishes, found, chosen, probe)),
+        probe,
     )
 
 
@@ -120,6 +134,7 @@ def _notes(
     wishes: Wishes,
     found: tuple[Candidate, ...],
     chosen: tuple[Candidate, ...],
+    probe: Probe | None,
 ) -> Iterator[str]:
     if not any(candidate.latency for candidate in found):
         asked = "; whether --max-latency is met can't be said" if wishes.max_latency else ""
@@ -127,7 +142,15 @@ def _notes(
             f"No latency: too little is published of int8 models on {target.title}. The order goes "
             f"by multiply-accumulates{asked}.{_one_is_enough(target)}"
         )
-    if wishes.min_accuracy is not None:
+    if probe is not None:
+        yield features.note(probe, wishes.min_accuracy)
+    elif chosen and photos.train >= recipe.FEW and probing.is_possible():
+        yield (
+            "--probe tries in about half a minute how far frozen ImageNet features go on your "
+            "photos, and whether fine-tuning is worth its time."
+        )
+    enough = probe is not None and probe.suffices(wishes.min_accuracy)
+    if wishes.min_accuracy is not None and not enough:
         yield (
             f"{wishes.min_accuracy:.0%} on your photos can't be promised from ImageNet's numbers: "
             "only training tells, with the commands below. The list goes by accuracy."

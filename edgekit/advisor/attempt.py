@@ -11,7 +11,7 @@ from edgekit.advisor.candidates import Candidate
 from edgekit.advisor.outcome import Outcome
 from edgekit.advisor.recipe import Command
 from edgekit.advisor.steps import Done, Take
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, MissingError
 from edgekit.files import sha256
 from edgekit.targets import own
 
@@ -45,8 +45,10 @@ def attempt(
         try:
             done[verb] = take(command, advice.photos.digest, again=again)
         except EdgekitError as error:
-            say(f"   {error.message}")
-            return Outcome(candidate, first_ms, error=error.message)
+            # What installs something that is missing is not to be lost.
+            hint = f". {error.hint}" if isinstance(error, MissingError) and error.hint else ""
+            say(f"   {error.message}{hint}")
+            return Outcome(candidate, first_ms, error=f"{error.message}{hint}")
         if done[verb].kept:
             say(f"   taken from before: {command.writes}")
         again |= command.writes is not None and not done[verb].kept
@@ -55,7 +57,7 @@ def attempt(
 
 def _wanted(candidate: Candidate, advice: Advice) -> dict[str, Command]:
     """verb -> the command, of those that tell something; `inspect` only shows."""
-    lines = recipe.commands(candidate, advice.photos, advice.target, advice.wishes)
+    lines = recipe.commands(candidate, advice.photos, advice.target, advice.wishes, advice.probe)
     commands = {command.verb: command for command in lines if command.verb != "inspect"}
     if advice.photos.judge is None:
         # It would be judged by photos that it learned from. The training held some back.
@@ -64,7 +66,7 @@ def _wanted(candidate: Candidate, advice: Advice) -> dict[str, Command]:
 
 
 def _how_long(command: Command, candidate: Candidate) -> str:
-    if command.verb != "train":
+    if command.verb != "train" or "--epochs" in command.arguments:
         return ""
     return f" ({candidate.training.low:.2g} to {candidate.training.high:.2g} min on two cores)"
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit import datasets, images
+from edgekit import images
 from edgekit.datasets import Example, Splits
-from edgekit.datasets.loading import Progress
 
 #: Photos that are measured for the typical resolution.
 _MEASURED = 64
@@ -56,23 +55,16 @@ class Photos:
         return min(self.classes.values()) / max(self.classes.values())
 
 
-def look(root: Path, labels_csv: Path | None = None, progress: Progress | None = None) -> Photos:
-    """Reads every photo once, as `edgekit train` would.
+def look(splits: Splits, labels_csv: Path | None = None) -> Photos:
+    """What is to be known of a training set.
 
     Args:
-        root: As for `edgekit.datasets.open_splits`.
-        labels_csv: Likewise.
-        progress: Called with (done, total).
-
-    Raises:
-        UsageError: `root` is a file.
-        UnreadableError: It doesn't exist, there is nothing to learn from, or the photos would
-            deceive.
+        splits: As `edgekit train` would read it.
+        labels_csv: The table that it was read from, if any.
     """
-    splits = datasets.open_splits(root, labels_csv=labels_csv, progress=progress)
     width, height = _typical(splits)
     return Photos(
-        root=root,
+        root=splits.root,
         train=len(splits.train),
         val=len(splits.val),
         test=len(splits.test),
@@ -81,7 +73,7 @@ def look(root: Path, labels_csv: Path | None = None, progress: Progress | None =
         width=width,
         height=height,
         unreadable=len(splits.broken),
-        judge=None if labels_csv else _judging(root),
+        judge=None if labels_csv else _judging(splits.root),
         digest=splits.digest,
         warnings=splits.warnings,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.advisor.candidates import Candidate
+from edgekit.advisor.features import Probe
 from edgekit.advisor.photos import Photos
 from edgekit.advisor.wishes import Wishes
 from edgekit.datasets.splitting import IMBALANCE
@@ -50,24 +51,28 @@ class Command:
 
 
 def commands(
-    candidate: Candidate, photos: Photos, target: Target, wishes: Wishes
+    candidate: Candidate,
+    photos: Photos,
+    target: Target,
+    wishes: Wishes,
+    probe: Probe | None = None,
 ) -> tuple[Command, ...]:
     """The lines from photos to a measured model, in their order."""
-    return tuple(_commands(candidate, photos, target, wishes))
+    return tuple(_commands(candidate, photos, target, wishes, probe))
 
 
 def _commands(
-    candidate: Candidate, photos: Photos, target: Target, wishes: Wishes
+    candidate: Candidate, photos: Photos, target: Target, wishes: Wishes, probe: Probe | None
 ) -> Iterator[Command]:
+    frozen = _stays_frozen(candidate, photos, wishes, probe)
     name, folder = candidate.name, wishes.folder
     model, qat = folder / f"{name}.keras", folder / f"{name}_qat.keras"
     table = () if wishes.labels_csv is None else ("--labels-csv", str(wishes.labels_csv))
     yield _command(
-        "train: a new classifier on frozen features"
-        + ("" if _is_few(photos) else ", then fine-tuning"),
+        "train: a new classifier on frozen features" + ("" if frozen else ", then fine-tuning"),
         *("train", str(photos.root), "--model", name, *table),
         *(() if candidate.facts.weights else ("--weights", "none")),
-        *(("--epochs", "0") if _is_few(photos) else ()),
+        *(("--epochs", "0") if frozen else ()),
         *(("--balance", "sampling") if photos.balance * IMBALANCE < 1 else ()),
         *_budget(wishes),
         *("-o", str(model)),
@@ -118,8 +123,15 @@ def _measuring(tflite: Path, target: Target, device: str) -> Iterator[Command]:
     )
 
 
-def _is_few(photos: Photos) -> bool:
-    return photos.train < FEW
+def _stays_frozen(
+    candidate: Candidate, photos: Photos, wishes: Wishes, probe: Probe | None
+) -> bool:
+    """Whether only the classifier is trained."""
+    if photos.train < FEW:
+        return True
+    # Random features are worth nothing.
+    learned = bool(candidate.facts.weights)
+    return learned and probe is not None and probe.suffices(wishes.min_accuracy)
 
 
 def _budget(wishes: Wishes) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ def take(command: Command, photos: str, *, again: bool, force: bool = False) -> 
         force: Likewise, and replace what it writes whoever wrote that.
 
     Raises:
+        MissingError: Something that the command needs isn't installed.
         RuntimeFailure: The command failed; its own words are in the message.
     """
     ours = _record_of(command.writes)
@@ -82,14 +83,27 @@ def take(command: Command, photos: str, *, again: bool, force: bool = False) -> 
     if ours and not (again or force) and all(ours[key] == asked[key] for key in asked):
         return Done(ours["result"], ours["seconds"], kept=True)
     started = time.monotonic()
-    result = _run(command, replace=force or bool(ours))
+    result = run(command, replace=force or bool(ours))
     done = Done(result, time.monotonic() - started, kept=False)
     if command.writes is not None:
         _keep(command.writes, {**asked, "seconds": done.seconds, "result": result})
     return done
 
 
-def _run(command: Command, *, replace: bool) -> Mapping[str, Any]:
+def run(command: Command, *, replace: bool = False) -> Mapping[str, Any]:
+    """Runs a command in a process of its own.
+
+    Args:
+        command: Of a recipe.
+        replace: Let it replace what it writes.
+
+    Returns:
+        What it printed as JSON; empty for other programs than edgekit.
+
+    Raises:
+        MissingError: Something that it needs isn't installed.
+        RuntimeFailure: It failed; its own words are in the message.
+    """
     program, *arguments = command.arguments
     if program == _OURS:
         forced = ["--force"] if replace and command.verb in _FORCED else []
@@ -99,17 +113,21 @@ def _run(command: Command, *, replace: bool) -> Mapping[str, Any]:
     ended = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
     if ended.returncode:
         said = ended.stderr.strip() or ended.stdout.strip()
+        if program == _OURS and ended.returncode == MissingError.exit_code:
+            message, _, hint = _error(said).partition("\n")
+            raise MissingError(message, " ".join(hint.split()) or None)
         raise RuntimeFailure(
-            f"{command.verb} ended with exit code {ended.returncode}: {_message(said)}",
+            f"{command.verb} ended with exit code {ended.returncode}: "
+            f"{' '.join(_error(said).split())}",
             f"See for yourself: {command.line}",
         )
     return json.loads(ended.stdout) if program == _OURS else {}
 
 
-def _message(said: str) -> str:
+def _error(said: str) -> str:
     """The error in what a command said: from its last `Error:` on."""
     _, found, error = said.rpartition("Error: ")
-    return " ".join((error if found else said).split())
+    return error if found else said
 
 
 def _keep(model: Path, record: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ class Wishes:
         labels_csv: path,label[,split], instead of folders.
         device: Where it is measured, as `edgekit benchmark --on` takes it; or None.
         folder: Where the models go.
+        probe: Whether to try how far frozen features go.
     """
 
     data: Path
@@ -37,6 +38,7 @@ class Wishes:
     labels_csv: Path | None = None
     device: str | None = None
     folder: Path = Path()
+    probe: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_latency", "max_size", "train_budget"):
