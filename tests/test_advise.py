@@ -266,14 +266,18 @@ def test_pi5_has_no_latency_and_says_so(photos: Path, run_cli: Cli) -> None:
 def test_a_wish_for_accuracy_orders_and_promises_nothing(photos: Path) -> None:
     advice = edgekit.advise(photos, "pi4", min_accuracy=0.95)
     clean = [c for c in advice.candidates if c.eligible and not c.lowered]
-    assert advice.short_list[0].facts.top1 == max(c.facts.top1 or 0 for c in clean)
+    best = max(clean, key=lambda c: c.facts.top1 or 0)
+    first = advice.short_list[0]
+    # A few tenths are not worth several times the latency.
+    assert (best.facts.top1 or 0) - 0.5 < (first.facts.top1 or 0)
+    assert first.cost < best.cost / 2
     assert any("95%" in note and "only training tells" in note for note in advice.notes)
     assert any(command.line.startswith("edgekit evaluate ") for command in advice.commands)
 
 
 def test_without_limits_a_millisecond_counts(photos: Path) -> None:
-    wished = edgekit.advise(photos, "pi4", min_accuracy=0.9).short_list[0]
-    balanced = edgekit.advise(photos, "pi4").short_list[0]
+    wished = edgekit.advise(photos, "pi5", min_accuracy=0.9).short_list[0]
+    balanced = edgekit.advise(photos, "pi5").short_list[0]
     assert balanced.cost < wished.cost
 
 

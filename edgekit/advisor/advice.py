@@ -124,8 +124,8 @@ def order(
     """Those that can be recommended, best first; see `ranking.ranked`."""
     # A limit says what a millisecond is worth only where the latency is known.
     limited = wishes.max_latency is not None and any(c.latency for c in found)
-    accuracy_alone = limited or wishes.min_accuracy is not None
-    return ranking.ranked(found, accuracy_alone=accuracy_alone, sure_first=sure_first)
+    accuracy_counts = limited or wishes.min_accuracy is not None
+    return ranking.ranked(found, accuracy_counts=accuracy_counts, sure_first=sure_first)
 
 
 def _notes(

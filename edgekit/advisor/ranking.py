@@ -11,6 +11,9 @@ from edgekit.advisor.candidates import Candidate, Check
 #: Points of ImageNet top-1 that a model of twice the cost has to bring where no latency was asked
 #: for. From Lite0 to Lite4 a doubling of the MACs brings 2.3. A judgement, not a measurement.
 _POINTS_PER_DOUBLING = 2.0
+#: Likewise where a limit of the latency or a wish for accuracy says what matters: a few tenths of a
+#: point, by which weights of one architecture differ too, aren't worth several times the latency.
+_POINTS_WHERE_ACCURACY_COUNTS = 0.25
 
 _ESTIMATES = "edgekit/advisor/zoo.csv; edgekit/targets/fitted/rates.toml"
 
@@ -29,7 +32,7 @@ class Nearest:
 
 
 def ranked(
-    all_of_them: Sequence[Candidate], *, accuracy_alone: bool, sure_first: bool = True
+    all_of_them: Sequence[Candidate], *, accuracy_counts: bool, sure_first: bool = True
 ) -> tuple[Candidate, ...]:
     """Those that can be recommended, best first.
 
@@ -41,25 +44,26 @@ def ranked(
 
     Args:
         all_of_them: The candidates.
-        accuracy_alone: A limit of the latency, or a wish for accuracy, says what a millisecond is
-            worth; without, each doubling of the cost has to bring `_POINTS_PER_DOUBLING`.
+        accuracy_counts: A limit of the latency, or a wish for accuracy, says that within it the
+            accuracy counts; without, each doubling of the cost has to bring
+            `_POINTS_PER_DOUBLING`.
         sure_first: If there is one that surely keeps the limits of the device, the best such is the
             first choice: what is better and only probably does stands behind it.
     """
     eligible = [candidate for candidate in all_of_them if candidate.eligible]
-    found = sorted(eligible, key=lambda c: (bool(c.lowered), -_score(c, accuracy_alone), c.cost))
+    found = sorted(eligible, key=lambda c: (bool(c.lowered), -_score(c, accuracy_counts), c.cost))
     sure = next((c for c in found if c.sure and not c.lowered), None)
     if sure is None or not sure_first:
         return tuple(found)
     return (sure, *(c for c in found if c is not sure))
 
 
-def _score(candidate: Candidate, accuracy_alone: bool) -> float:
+def _score(candidate: Candidate, accuracy_counts: bool) -> float:
     """Higher is better; a model whose accuracy isn't published comes last."""
     if candidate.facts.top1 is None:
         return -math.inf
-    price = 0.0 if accuracy_alone else _POINTS_PER_DOUBLING * math.log2(candidate.cost)
-    return candidate.facts.top1 - price
+    points = _POINTS_WHERE_ACCURACY_COUNTS if accuracy_counts else _POINTS_PER_DOUBLING
+    return candidate.facts.top1 - points * math.log2(candidate.cost)
 
 
 def pareto(all_of_them: Sequence[Candidate]) -> frozenset[str]:
