@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pty
@@ -20,9 +21,10 @@ from advise_support import write_photos
 
 import edgekit
 from edgekit import targets
-from edgekit.advisor import Advice, facts, picture, ranking, training_time
+from edgekit.advisor import Advice, Photos, facts, picture, ranking, training_time
 from edgekit.advisor.candidates import Check
 from edgekit.advisor.rules import CONDITIONS, EFFECTS, Case, Rule, rules
+from edgekit.advisor.training import Training, training
 from edgekit.cli.main import group
 from edgekit.errors import UnreadableError, UsageError
 from edgekit.report import figure
@@ -350,6 +352,27 @@ def test_qat_where_the_model_is_known_to_lose(photos: Path) -> None:
     assert not any(" qat " in command.line for command in advice.commands)
 
 
+def test_how_it_is_trained(on_pi4: Advice) -> None:
+    few = on_pi4.photos
+    many = dataclasses.replace(few, train=1000, classes={"cat": 990, "dog": 10})
+    by_name = {candidate.name: candidate for candidate in on_pi4.candidates}
+
+    def how(name: str, photos: Photos) -> Training:
+        return training(by_name[name], photos, on_pi4.wishes)
+
+    assert on_pi4.training == how(on_pi4.short_list[0].name, few)
+    lite0 = how("efficientnet_lite0", few)
+    assert (lite0.frozen, lite0.pretrained, lite0.size) == (True, True, 224)
+    assert (lite0.balanced, lite0.qat) == (False, False)
+    assert "then fine-tuning" not in lite0.words
+    assert "without QAT" in lite0.words
+    v3 = how("mobilenet_v3_large", many)
+    assert (v3.frozen, v3.balanced, v3.qat) == (False, True, True)
+    for words in ("then fine-tuning", "each class drawn equally often", "quantization-aware"):
+        assert words in v3.words
+    assert "random features" in how("resnet18", many).words
+
+
 # --- the command line
 
 
@@ -361,6 +384,7 @@ def test_the_page(photos: Path, run_cli: Cli) -> None:
     )
     assert "latency surely" in run.stdout
     assert "Dosovitskiy" in run.stdout
+    assert "a new classifier on ImageNet's features; 224 x 224 pixels" in run.stdout
     assert "\nNext: edgekit train " in run.stdout
 
 
@@ -373,6 +397,7 @@ def test_json(photos: Path, run_cli: Cli) -> None:
     assert len(document["candidates"]) == len(CATALOGUE)
     assert document["short_list"][0] in document["pareto"]
     assert document["asked"]["max_latency"] == 50
+    assert document["training"]["augmentation"] == "default"
     assert document["data"]["classes"] == {"cat": 72, "dog": 24}
     assert document["nearest"] is None
     run = run_cli("advise", "--data", photos, "--target", "pi4", "--max-size", 0.1, "--json")

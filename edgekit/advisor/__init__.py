@@ -12,6 +12,7 @@
 | `rules.toml`, `rules` | what speaks against a model, with its source; read and applied |
 | `ranking` | the order, the Pareto set, what comes nearest, why a family is not on the list |
 | `features`, `probing` | how near to ImageNet the photos are; the training that tells |
+| `training` | how it is to be trained |
 | `recipe` | the commands to type |
 | `advice` | all of it together |
 | `picture` | draws it |

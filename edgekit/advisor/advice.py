@@ -14,6 +14,7 @@ from edgekit.advisor.features import Probe
 from edgekit.advisor.photos import Photos, look
 from edgekit.advisor.ranking import Nearest
 from edgekit.advisor.recipe import Command
+from edgekit.advisor.training import FEW, Training, training
 from edgekit.advisor.wishes import Wishes
 from edgekit.datasets.loading import Progress
 from edgekit.targets import Target
@@ -37,6 +38,7 @@ class Advice:
         commands: What to type for the first of the list.
         notes: What should be known, a sentence or two each.
         probe: What frozen features get, or None where that wasn't asked for.
+        training: How the first of the list is to be trained, or None.
     """
 
     photos: Photos
@@ -50,6 +52,7 @@ class Advice:
     commands: tuple[Command, ...]
     notes: tuple[str, ...]
     probe: Probe | None = None
+    training: Training | None = None
 
     @property
     def rejected(self) -> tuple[Candidate, ...]:
@@ -74,6 +77,7 @@ class Advice:
                 for family, (why, source) in self.left_out.items()
             },
             "nearest": None if self.nearest is None else _nearest(self.nearest),
+            "training": None if self.training is None else dataclasses.asdict(self.training),
             "commands": [command.line for command in self.commands],
             "notes": list(self.notes),
         }
@@ -115,6 +119,7 @@ def advise(
         recipe.commands(chosen[0], photos, target, wishes, probe) if chosen else (),
         tuple(_notes(photos, target, wishes, found, chosen, probe)),
         probe,
+        training(chosen[0], photos, wishes, probe) if chosen else None,
     )
 
 
@@ -144,7 +149,7 @@ def _notes(
         )
     if probe is not None:
         yield features.note(probe, wishes.min_accuracy)
-    elif chosen and photos.train >= recipe.FEW and probing.is_possible():
+    elif chosen and photos.train >= FEW and probing.is_possible():
         yield (
             "--probe tries in about half a minute how far frozen ImageNet features go on your "
             "photos, and whether fine-tuning is worth its time."
@@ -160,7 +165,7 @@ def _notes(
             "Training times are rough: scaled by MACs and photos from two trainings of "
             "EfficientNet-Lite0 on two cores. --time-budget ends it in time, with the best so far."
         )
-    if photos.train < recipe.FEW:
+    if photos.train < FEW:
         yield (
             f"{photos.train} photos are few: only the classifier is trained (--epochs 0). More "
             "photos help more than another model."

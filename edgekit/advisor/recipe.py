@@ -10,13 +10,10 @@ from pathlib import Path
 from edgekit.advisor.candidates import Candidate
 from edgekit.advisor.features import Probe
 from edgekit.advisor.photos import Photos
+from edgekit.advisor.training import training
 from edgekit.advisor.wishes import Wishes
-from edgekit.datasets.splitting import IMBALANCE
 from edgekit.targets import Target
 
-#: Below so many photos to learn from only the classifier is trained. The defaults of `train` are
-#: for a few hundred and more (edgekit/training/recipe.py); a judgement, not a measurement.
-FEW = 100
 #: accelerator -> the delegate of `edgekit benchmark`.
 _DELEGATES = {"edgetpu": "edgetpu", "gpu": "gpu", "nnapi": "nnapi"}
 #: How the name of a target begins -> where `edgekit benchmark` finds one.
@@ -64,27 +61,27 @@ def commands(
 def _commands(
     candidate: Candidate, photos: Photos, target: Target, wishes: Wishes, probe: Probe | None
 ) -> Iterator[Command]:
-    frozen = _stays_frozen(candidate, photos, wishes, probe)
+    how = training(candidate, photos, wishes, probe)
     name, folder = candidate.name, wishes.folder
     model, qat = folder / f"{name}.keras", folder / f"{name}_qat.keras"
     table = () if wishes.labels_csv is None else ("--labels-csv", str(wishes.labels_csv))
     yield _command(
-        "train: a new classifier on frozen features" + ("" if frozen else ", then fine-tuning"),
+        "train: a new classifier on frozen features" + ("" if how.frozen else ", then fine-tuning"),
         *("train", str(photos.root), "--model", name, *table),
-        *(() if candidate.facts.weights else ("--weights", "none")),
-        *(("--epochs", "0") if frozen else ()),
-        *(("--balance", "sampling") if photos.balance * IMBALANCE < 1 else ()),
+        *(() if how.pretrained else ("--weights", "none")),
+        *(("--epochs", "0") if how.frozen else ()),
+        *(("--balance", "sampling") if how.balanced else ()),
         *_budget(wishes),
         *("-o", str(model)),
         writes=model,
     )
-    if candidate.wants_qat:
+    if how.qat:
         yield _command(
             "train it to be as good in int8, since it is known to lose there",
             *("qat", str(model), "--data", str(photos.root), *table, "-o", str(qat)),
             writes=qat,
         )
-    last = qat if candidate.wants_qat else model
+    last = qat if how.qat else model
     tflite = last.with_suffix(".tflite")
     yield _command(
         *("to int8", "convert", "--int8", str(last), "--target", wishes.target), writes=tflite
@@ -121,17 +118,6 @@ def _measuring(tflite: Path, target: Target, device: str) -> Iterator[Command]:
         *("benchmark", str(tflite), "--on", device),
         *(("--delegate", delegate) if delegate else ("--threads", "1,4")),
     )
-
-
-def _stays_frozen(
-    candidate: Candidate, photos: Photos, wishes: Wishes, probe: Probe | None
-) -> bool:
-    """Whether only the classifier is trained."""
-    if photos.train < FEW:
-        return True
-    # Random features are worth nothing.
-    learned = bool(candidate.facts.weights)
-    return learned and probe is not None and probe.suffices(wishes.min_accuracy)
 
 
 def _budget(wishes: Wishes) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgekit.targets import Latency
 
 _WIDTH = 100
+_INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "  "}
 _LIMITS = {"--max-latency": "latency", "--max-size": "size", "--train-budget": "training"}
 
 
@@ -187,6 +188,8 @@ def _render(advice: Advice, *, with_commands: bool) -> None:
     _others(advice)
     if advice.commands and with_commands:
         click.echo(f"\nFor {advice.short_list[0].name}:")
+        if advice.training is not None:
+            click.echo(textwrap.fill(advice.training.words, _WIDTH, **_INDENTED))
         for command in advice.commands:
             click.echo(printable(f"  # {command.what}"))
             click.echo(printable(f"  {command.line}"))
