@@ -17,8 +17,9 @@ from advise_support import write_photos
 import edgekit
 from edgekit import targets
 from edgekit.advisor import Advice, steps, trial
+from edgekit.advisor import outcome as reading
 from edgekit.advisor.attempt import attempt
-from edgekit.advisor.candidates import Candidate
+from edgekit.advisor.candidates import Candidate, corrected
 from edgekit.advisor.recipe import Command
 from edgekit.advisor.steps import Done
 from edgekit.advisor.trial import Trial
@@ -50,6 +51,8 @@ class Script:
         failing: Models whose conversion fails.
         top1: model -> accuracy, 0.9 for others.
         emulated: Whether the device is an emulator.
+        kept: Verbs whose step had been taken before.
+        again: Verb -> whether it was to be taken again in any case.
     """
 
     def __init__(self, advice: Advice, slow: float = 1.0) -> None:
@@ -57,12 +60,15 @@ class Script:
         self.failing: set[str] = set()
         self.top1: dict[str, float] = {}
         self.emulated: str | None = None
+        self.kept: set[str] = set()
+        self.again: dict[str, bool] = {}
         self._slow = slow
         self._candidates = {c.name: c for c in advice.candidates}
 
     def __call__(self, command: Command, photos: str, *, again: bool, force: bool = False) -> Done:
         name = self._model(command)
         self.lines.append((command.verb, name))
+        self.again[command.verb] = again
         if command.verb == "convert" and name in self.failing:
             raise RuntimeFailure(f"convert: {name} is hopeless")
         if command.writes is not None:
@@ -74,7 +80,7 @@ class Script:
             ms = self._milliseconds(name)
             cells = [self._cell(4, ms), self._cell(1, 3 * ms), self._cell(2, None)]
             result = {"cells": cells}
-        return Done(result, 30.0, kept=False)
+        return Done(result, 30.0, kept=command.verb in self.kept)
 
     def _milliseconds(self, name: str) -> float:
         latency = self._candidates[name].latency
@@ -257,6 +263,33 @@ def test_a_file_that_is_too_large(advice: Advice) -> None:
         assert outcome.met == met
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_starts_from_something_new_is_made_anew(advice: Advice, kept: bool) -> None:
+    advice.wishes.folder.mkdir()
+    script = Script(advice)
+    script.kept = {"train", "convert"} if kept else {"convert"}
+    attempt(advice.short_list[0], None, advice, script, print)
+    assert script.again == {"train": False, "convert": not kept, "benchmark": not kept}
+
+
+def test_what_was_measured_before_corrects_nothing_and_is_not_corrected(advice: Advice) -> None:
+    first, second, *_ = advice.short_list
+    assert first.latency is not None
+    before = replace(first, latency=replace(first.latency, kind="measured"))
+    found = reading.Latency(60.0, 61.0, "xnnpack, 4 threads")
+    outcomes = [
+        reading.Outcome(before, 12.0, latency=found),
+        reading.Outcome(second, 30.0, latency=found),
+    ]
+    assert trial.correction(outcomes) == pytest.approx(2)
+    assert corrected(before, 3.0, advice.wishes) is before
+    slower = corrected(second, 3.0, advice.wishes)
+    assert slower.latency is not None
+    assert second.latency is not None
+    assert slower.latency.ms == pytest.approx(3 * second.latency.ms)
+    assert (second.met, slower.met) == ("probably", "no")
+
+
 def test_a_training_ended_in_time_met_its_budget(advice: Advice) -> None:
     """Each training of the script takes half a minute, loading TensorFlow included."""
     wishes = replace(advice.wishes, train_budget=0.45)
@@ -304,6 +337,11 @@ def test_what_others_wrote_is_not_replaced(conversion: Command) -> None:
     assert conversion.writes.read_bytes() == b"mine"
     assert not steps.take(conversion, "these", again=False, force=True).kept
     assert conversion.writes.read_bytes() != b"mine"
+    # What a step wrote is no longer its own once somebody changed it.
+    conversion.writes.write_bytes(b"changed")
+    with pytest.raises(RuntimeFailure, match="exists"):
+        steps.take(conversion, "these", again=False)
+    assert conversion.writes.read_bytes() == b"changed"
 
 
 def test_a_program_that_is_missing() -> None:

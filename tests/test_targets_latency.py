@@ -119,8 +119,8 @@ def test_the_fastest_threads_as_measured_last() -> None:
 
 def test_another_machine_is_another_story() -> None:
     phones = [
-        dataclasses.replace(_PI4, machine=machine, os="Android 14", p50_ms=ms)
-        for machine, ms in (("Pixel 3", 5.0), ("Pixel 9", 20.0))
+        dataclasses.replace(_PI4, machine=machine, os="Android 14", p50_ms=ms, threads=threads)
+        for machine, ms, threads in (("Pixel 3", 5.0, 1), ("Pixel 9", 20.0, 4))
     ]
     targets.own.keep(phones)
     assert _latency(_LITE0, "android_cpu").ms == 20
@@ -129,6 +129,13 @@ def test_another_machine_is_another_story() -> None:
 def test_what_can_not_be_counted_corrects_nothing() -> None:
     targets.own.keep([dataclasses.replace(_PI4, work=None)])
     assert _latency(_LITE0).kind == "published"
+
+
+def test_a_float_model_says_nothing_of_int8() -> None:
+    floats = dataclasses.replace(_LITE0, precision="float32")
+    targets.own.keep([dataclasses.replace(one, work=floats) for one in (_PI4, _PI5)])
+    assert _latency(_RESNET50).kind == "published"
+    assert targets.latency_of(_RESNET50, targets.find("pi5")) is None
 
 
 def test_an_old_line_and_a_broken_one(data_home: Path) -> None:
