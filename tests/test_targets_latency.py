@@ -217,6 +217,21 @@ def test_one_measurement_is_enough_for_a_pi5(photos: Path, run_cli: Cli) -> None
     assert (kinds["efficientnet_lite0"], kinds["resnet50"]) == ("measured", "borrowed")
 
 
+def test_one_known_latency_is_not_compared_with_macs(photos: Path, run_cli: Cli) -> None:
+    """On a GPU nothing is published of int8; what was measured there says nothing of others."""
+    before = edgekit.advise(photos, "android_gpu")
+    slow = facts.zoo()[0].work(2)
+    on_gpu = dataclasses.replace(_PI4, os="Android 14", delegate="gpu", work=slow, p50_ms=49.0)
+    targets.own.keep([on_gpu])
+    after = edgekit.advise(photos, "android_gpu")
+    assert [c.name for c in after.short_list] == [c.name for c in before.short_list]
+    assert after.pareto == before.pareto
+    assert any("No latency but of what you measured" in note for note in after.notes)
+    run = run_cli("advise", "--data", photos, "--target", "android_gpu", "--top", 9)
+    assert "latency, MACs" in run.stdout
+    assert "49 ms, measured" in run.stdout
+
+
 def test_an_interval_widens_for_ops_that_no_rate_was_fitted_to(photos: Path) -> None:
     plain, swish = "mobilenet_v3_large_minimalistic", "mobilenet_v3_large"
 

@@ -128,7 +128,7 @@ def order(
 ) -> tuple[Candidate, ...]:
     """Those that can be recommended, best first; see `ranking.ranked`."""
     # A limit says what a millisecond is worth only where the latency is known.
-    limited = wishes.max_latency is not None and any(c.latency for c in found)
+    limited = wishes.max_latency is not None and all(c.by_latency for c in found)
     accuracy_counts = limited or wishes.min_accuracy is not None
     return ranking.ranked(found, accuracy_counts=accuracy_counts, sure_first=sure_first)
 
@@ -141,11 +141,13 @@ def _notes(
     chosen: tuple[Candidate, ...],
     probe: Probe | None,
 ) -> Iterator[str]:
-    if not any(candidate.latency for candidate in found):
+    if not all(candidate.by_latency for candidate in found):
+        measured = any(candidate.latency for candidate in found)
+        but = " but of what you measured" if measured else ""
         asked = "; whether --max-latency is met can't be said" if wishes.max_latency else ""
         yield (
-            f"No latency: too little is published of int8 models on {target.title}. The order goes "
-            f"by multiply-accumulates{asked}.{_one_is_enough(target)}"
+            f"No latency{but}: too little is published of int8 models on {target.title}. The order "
+            f"goes by multiply-accumulates{asked}.{_one_is_enough(target)}"
         )
     if probe is not None:
         yield features.note(probe, wishes.min_accuracy)

@@ -68,6 +68,7 @@ class Candidate:
         checks: The limits that were asked for.
         rejected: The rules that speak against it altogether.
         lowered: The rules that put it after all others.
+        by_latency: Whether models are compared by latency: that of each is known.
     """
 
     facts: Facts
@@ -78,6 +79,7 @@ class Candidate:
     checks: tuple[Check, ...]
     rejected: tuple[Rule, ...]
     lowered: tuple[Rule, ...]
+    by_latency: bool = False
 
     @property
     def name(self) -> str:
@@ -104,8 +106,8 @@ class Candidate:
 
     @property
     def cost(self) -> float:
-        """What is small for a fast model: milliseconds, or MACs where no latency is known."""
-        return self.macs if self.latency is None else self.latency.ms
+        """What is small for a fast model: milliseconds, or MACs where not each latency is known."""
+        return self.latency.ms if self.by_latency and self.latency else self.macs
 
     @property
     def wants_qat(self) -> bool:
@@ -115,7 +117,9 @@ class Candidate:
 
 def candidates(photos: Photos, target: Target, wishes: Wishes) -> tuple[Candidate, ...]:
     """All models of the zoo, in its order."""
-    return tuple(_candidate(facts, photos, target, wishes) for facts in zoo())
+    found = [_candidate(facts, photos, target, wishes) for facts in zoo()]
+    known = all(candidate.latency for candidate in found)
+    return tuple(replace(candidate, by_latency=known) for candidate in found)
 
 
 def _candidate(facts: Facts, photos: Photos, target: Target, wishes: Wishes) -> Candidate:

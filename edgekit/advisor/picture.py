@@ -16,7 +16,7 @@ def as_png(advice: Advice) -> bytes:
     Raises:
         MissingError: matplotlib is not installed.
     """
-    known = any(candidate.latency for candidate in advice.candidates)
+    known = all(candidate.by_latency for candidate in advice.candidates)
     return pareto_png(
         [
             _point(candidate, candidate.facts.top1, advice)
@@ -33,7 +33,7 @@ def _point(candidate: Candidate, top1: float, advice: Advice) -> Point:
     front = candidate.name in advice.pareto
     latency = candidate.latency
     cost = (candidate.macs / 1e6,) * 3
-    if latency is not None:
+    if candidate.by_latency and latency is not None:
         cost = latency.ms, latency.low, latency.high
     return Point(candidate.name, *cost, top1, _kind(candidate, advice), front)
 

@@ -147,6 +147,6 @@ def words(candidate: Candidate) -> str:
     """Accuracy and cost of a model."""
     top1 = "no published" if candidate.facts.top1 is None else f"{candidate.facts.top1:.1f} %"
     cost = f"{candidate.macs / 1e6:,.0f} million MACs"
-    if candidate.latency is not None:
+    if candidate.by_latency and candidate.latency:
         cost = f"{candidate.latency.ms:.3g} ms"
     return f"{top1} ImageNet top-1 in {cost}"

@@ -279,8 +279,9 @@ def _table(advice: Advice) -> str:
         )
         for number, candidate in enumerate(advice.short_list, 1)
     ]
-    known = any(candidate.latency for candidate in advice.short_list)
-    headers = ("", "model", "input", "latency" if known else "MACs", "int8", "ImageNet")
+    known = [candidate.latency is not None for candidate in advice.short_list]
+    cost = "latency" if all(known) else "latency, MACs" if any(known) else "MACs"
+    headers = ("", "model", "input", cost, "int8", "ImageNet")
     return table((*headers, *(["training"] * timed), "verdict"), rows)
 
 
