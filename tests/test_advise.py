@@ -331,7 +331,8 @@ def test_commands_can_be_typed(on_pi4: Advice, target: str, name: str) -> None:
             assert found is not None
             with found.make_context(verb, list(rest), parent=context):
                 verbs.append(verb)
-    qat = ["qat"] if candidate.facts.ops else []
+    # What has to be rewritten to map isn't trained to be quantized as it is.
+    qat = ["qat"] if candidate.facts.ops and target != "coral" else []
     assert verbs == ["train", *qat, "convert", "evaluate", "inspect", "benchmark"]
     assert f"--model {name}" in lines[0].line
     assert "'" in lines[0].line  # the folder's name has a blank
@@ -357,8 +358,8 @@ def test_how_it_is_trained(on_pi4: Advice) -> None:
     many = dataclasses.replace(few, train=1000, classes={"cat": 990, "dog": 10})
     by_name = {candidate.name: candidate for candidate in on_pi4.candidates}
 
-    def how(name: str, photos: Photos) -> Training:
-        return training(by_name[name], photos, on_pi4.wishes)
+    def how(name: str, photos: Photos, where: str = "pi4") -> Training:
+        return training(by_name[name], photos, targets.find(where), on_pi4.wishes)
 
     assert on_pi4.training == how(on_pi4.short_list[0].name, few)
     lite0 = how("efficientnet_lite0", few)
@@ -371,6 +372,14 @@ def test_how_it_is_trained(on_pi4: Advice) -> None:
     for words in ("then fine-tuning", "each class drawn equally often", "quantization-aware"):
         assert words in v3.words
     assert "random features" in how("resnet18", many).words
+    for where, name, qat in (
+        ("coral", "mobilenet_v3_large", False),
+        ("coral", "efficientnet_b0", False),
+        ("android_gpu", "mobilenet_v3_large", False),
+        ("android_nnapi@30", "mobilenet_v3_large", True),
+        ("android_nnapi@30", "efficientnet_b0", True),
+    ):
+        assert how(name, many, where).qat == qat, (where, name)
 
 
 # --- the command line
@@ -528,13 +537,14 @@ def _on_terminal(answers: str, *options: str) -> tuple[int, str]:
 
 
 def test_it_asks_for_what_is_missing(photos: Path) -> None:
-    answers = f"/no/such/folder\n{photos}\nchoral\ncoral\nfast\n5\n\n\n\n"
-    code, shown = _on_terminal(answers)
+    answers = f"/no/such/folder\n{photos}\nchoral\ncoral\nfast\n5.25\n\n\n\n"
+    code, shown = _on_terminal(answers, "--top", "2", "-o", "my models")
     assert code == 0, shown
     assert "'/no/such/folder' does not exist" in shown
     assert "Did you mean coral" in shown
     assert "fast is no number" in shown
-    again = f"--data {shlex.quote(str(photos))} --target coral --max-latency 5"
+    again = f"--data {shlex.quote(str(photos))} --target coral --max-latency 5.25"
+    again += " --top 2 --output 'my models'"
     assert f"The same again: edgekit advise {again}\n" in shown
     assert "Coral USB Accelerator" in shown
     assert "latency surely" in shown

@@ -49,6 +49,7 @@ class Script:
         failing: Models whose conversion fails.
         top1: model -> accuracy, 0.9 for others.
         emulated: Whether the device is an emulator.
+        machine: What the device calls itself.
         kept: Verbs whose step had been taken before.
         again: Verb -> whether it was to be taken again in any case.
     """
@@ -58,6 +59,7 @@ class Script:
         self.failing: set[str] = set()
         self.top1: dict[str, float] = {}
         self.emulated: str | None = None
+        self.machine = ""
         self.kept: set[str] = set()
         self.again: dict[str, bool] = {}
         self._slow = slow
@@ -97,7 +99,10 @@ class Script:
             "error": None,
             "threads": threads,
             "rounds": [
-                {"engaged": {"delegate": "xnnpack"}, "context": {"emulated": self.emulated}}
+                {
+                    "engaged": {"delegate": "xnnpack"},
+                    "context": {"emulated": self.emulated, "machine": self.machine},
+                }
             ],
             "summary": {"p50_ms": ms, "p50_interval_95_ms": [ms * 0.99, ms * 1.01]},
             "verdict": {"word": "noisy" if threads == 4 else "stable"},
@@ -110,6 +115,10 @@ class OnPi5(Script):
     As `edgekit benchmark` does, it keeps what was measured.
     """
 
+    def __init__(self, advice: Advice) -> None:
+        super().__init__(advice)
+        self.machine = "Raspberry Pi 5 Model B Rev 1.0"
+
     def _milliseconds(self, name: str) -> float:
         candidate = self._candidates[name]
         ms = candidate.macs / 1e6
@@ -118,7 +127,7 @@ class OnPi5(Script):
         targets.own.keep(
             [
                 targets.own.Measured(
-                    *(digest, f"{name}.tflite", "Raspberry Pi 5 Model B Rev 1.0", "aarch64"),
+                    *(digest, f"{name}.tflite", self.machine, "aarch64"),
                     *("Debian 12", "xnnpack", 4, ms, 100, "litert 2.3.0", "2026-11-28", work),
                 )
             ]
@@ -198,6 +207,32 @@ def test_a_device_of_which_nothing_was_known(
     assert tried.best.latency.ms <= 400
     # All that was tried after it was expected to keep the limit.
     assert all(latency and latency.ms <= 400 for latency in later)
+
+
+def test_which_device_it_was_is_told_by_this_run(
+    advice: Advice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by what was measured of the same file before."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    script = Script(advice, slow=0.25)
+    first = _run(advice, script)
+    assert first.like_target is False
+    for name in _tried(script):
+        digest = hashlib.sha256(name.encode().ljust(1 << 20, b"0")).hexdigest()
+        targets.own.keep(
+            [
+                targets.own.Measured(
+                    *(digest, name, "Raspberry Pi 4 Model B", "aarch64", "Debian 12", "xnnpack"),
+                    *(4, 500.0, 100, "litert 2.3.0", "2026-11-01"),
+                )
+            ]
+        )
+    again = Script(advice, slow=0.25)
+    second = _run(advice, again)
+    assert (second.like_target, _tried(again)) == (False, _tried(script))
+    real = Script(advice)
+    real.machine = "Raspberry Pi 4 Model B Rev 1.4"
+    assert _run(advice, real).like_target is True
 
 
 def test_what_is_better_only_on_paper_comes_second(advice: Advice) -> None:
@@ -343,6 +378,12 @@ def test_what_others_wrote_is_not_replaced(conversion: Command) -> None:
     assert conversion.writes.read_bytes() == b"changed"
 
 
+def test_a_program_that_writes_nothing(tmp_path: Path) -> None:
+    silent = Command("compile", ("true", "m.tflite"), tmp_path / "m_edgetpu.tflite")
+    with pytest.raises(RuntimeFailure, match=r"didn't write .*m_edgetpu"):
+        steps.take(silent, "these", again=False)
+
+
 def test_a_program_that_is_missing() -> None:
     with pytest.raises(MissingError, match="no_such_compiler"):
         steps.require([Command("compile", ("no_such_compiler", "m.tflite"))])
@@ -360,6 +401,7 @@ def test_a_device_that_cannot_be_reached(photos: Path, tmp_path: Path, run_cli: 
     assert not folder.exists()
     run = run_cli(*ask)
     assert run.returncode == 2
+    assert not run.stdout  # before the photos are looked at
     assert "it isn't said where the Raspberry Pi 4 Model B is" in run.stderr
     assert "--on ssh:pi@raspberrypi.local" in run.stderr
     run = run_cli(*ask, "--on", "usb:0")

@@ -138,12 +138,37 @@ def test_a_float_model_says_nothing_of_int8() -> None:
     assert targets.latency_of(_RESNET50, targets.find("pi5")) is None
 
 
+def test_a_cpu_without_xnnpack_says_nothing_of_one_with_it() -> None:
+    targets.own.keep([dataclasses.replace(_PI4, delegate="none")])
+    assert _latency(_LITE0).kind == "published"
+
+
+@pytest.mark.parametrize("how", ["int16x8", "dynamic", "float16", "float32", "int8"])
+def test_the_precision_of_a_file(tiny_keras: Path, tmp_path: Path, run_cli: Cli, how: str) -> None:
+    path = tmp_path / "m.tflite"
+    run = run_cli("convert", tiny_keras, f"--{how}", "-o", path)
+    assert run.returncode == 0, run.stderr
+    work = targets.work_of(tflite.read(path.read_bytes(), "m"))
+    # Half precision is only how weights are stored.
+    assert work.precision == ("float32" if how == "float16" else how)
+
+
 def test_an_old_line_and_a_broken_one(data_home: Path) -> None:
     old = dataclasses.asdict(_PI4)
     del old["work"]
-    lines = [old, {**old, "work": 3}, {**old, "work": {"macs": 1}}, 5]
+    work = dataclasses.asdict(_LITE0)
+    lines = [
+        *(old, {**old, "work": 3}, {**old, "work": {"macs": 1}}, 5),
+        *({**old, "threads": "4"}, {**old, "sha256": [1]}, {**old, "p50_ms": float("inf")}),
+        *({**old, "samples": True}, {**old, "p50_ms": -1}, {**old, "machine": None}),
+        {**old, "work": {**work, "macs": "385187552"}},
+        {**old, "work": {**work, "macs": -1}},
+        {**old, "work": {**work, "macs": 0}},
+        {**old, "work": {**work, "precision": "int7"}},
+    ]
     data_home.parent.mkdir(parents=True)
-    data_home.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    data_home.write_text(text + "[" * 100_000 + "\n")
     found = targets.own.find("0" * 64, targets.find("pi4"))
     assert [one.work for one in found] == [None]
     assert _latency(_LITE0).kind == "published"
@@ -168,13 +193,19 @@ def test_the_work_is_kept_and_used(run_cli: Cli, colour_int8: Path, data_home: P
     assert found["latency"]["kind"] == "measured"
 
 
-def test_compiled_models_have_no_work(shared_models: Path) -> None:
+def test_compiled_models_have_no_work(shared_models: Path, run_cli: Cli) -> None:
     compiled = sorted((shared_models / "edgetpu").glob("*_edgetpu.tflite"))
     if not compiled:
         pytest.skip("there is no compiled model in ../shared/models")
     for path in compiled:
         model = tflite.read(path.read_bytes(), str(path))
         assert targets.work_if_known(model) is None
+        for target in ("coral", "pi4"):
+            run = run_cli("inspect", path, "--target", target)
+            assert "The memory isn't known" in run.stdout
+            assert "No estimate of the latency" in run.stdout
+            found = json.loads(run_cli("inspect", path, "--target", target, "--json").stdout)
+            assert (found["memory"], found["latency"], found["estimates"]) == (None, None, [])
 
 
 @pytest.fixture

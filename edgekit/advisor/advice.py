@@ -119,7 +119,7 @@ def advise(
         recipe.commands(chosen[0], photos, target, wishes, probe) if chosen else (),
         tuple(_notes(photos, target, wishes, found, chosen, probe)),
         probe,
-        training(chosen[0], photos, wishes, probe) if chosen else None,
+        training(chosen[0], photos, target, wishes, probe) if chosen else None,
     )
 
 

@@ -12,8 +12,6 @@ from edgekit.advisor.outcome import Outcome
 from edgekit.advisor.recipe import Command
 from edgekit.advisor.steps import Done, Take
 from edgekit.errors import EdgekitError, MissingError
-from edgekit.files import sha256
-from edgekit.targets import own
 
 
 def attempt(
@@ -91,7 +89,6 @@ def _outcome(
     # With an accelerator it is what its compiler made of the file that was measured.
     measured = [command.writes for command in commands.values() if command.writes][-1]
     size = measured.stat().st_size / (1 << 20)
-    known = latency is not None and bool(target.measured_on)
     seconds = sum(done[verb].seconds for verb in ("train", "qat") if verb in done)
     return Outcome(
         candidate,
@@ -103,5 +100,5 @@ def _outcome(
         measured,
         tuple(reading.limits(wishes, latency, size)),
         wishes.min_accuracy is None or accuracy.top1 >= wishes.min_accuracy,
-        bool(own.find(sha256(measured), target)) if known else None,
+        reading.is_on(done["benchmark"].result, target),
     )

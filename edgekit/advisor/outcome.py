@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.advisor.candidates import LATENCY, SIZE, Candidate, Check
 from edgekit.advisor.wishes import Wishes
+from edgekit.targets import Target, own
 
 Result = Mapping[str, Any]
 
@@ -148,6 +149,16 @@ def measured_latency(benchmarked: Result) -> Latency | None:
     """
     found = [_latency(cell) for cell in benchmarked["cells"] if _counts(cell)]
     return min(found, key=lambda latency: latency.ms, default=None)
+
+
+def is_on(benchmarked: Result, target: Target) -> bool | None:
+    """Whether what was benchmarked says that it is such a target; None where that isn't known."""
+    rounds = [cell["rounds"][0] for cell in benchmarked["cells"] if _counts(cell)]
+    if not rounds:
+        return None
+    context, delegate = rounds[0]["context"], rounds[0]["engaged"]["delegate"]
+    machine, architecture = context.get("machine") or "", context.get("architecture") or ""
+    return own.is_such(target, machine, architecture, context.get("os") or "", delegate)
 
 
 def _counts(cell: Result) -> bool:

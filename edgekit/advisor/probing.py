@@ -42,10 +42,17 @@ def probe(splits: Splits, say: Callable[[str], object]) -> Probe:
         say: Called with what goes on, a sentence.
 
     Raises:
-        UnreadableError: A file's name can't be written down.
+        UnreadableError: A file's name can't be written down, or a class has a single photo.
         MissingError: TensorFlow or the weights are not installed.
         RuntimeFailure: The training failed.
     """
+    alone = [name for name, (learned, *_) in splits.counts().items() if learned < 2]
+    if alone:
+        raise UnreadableError(
+            f"{splits.root}: class {alone[0]} has a single photo to learn from, and a probe "
+            "chooses its best epoch by another",
+            "Add photos to it, or leave --probe out.",
+        )
     least = _OF_EACH * len(splits.classes)
     chosen = {
         "train": _choose(splits.train, max(_LEARN, least)),

@@ -61,7 +61,7 @@ def commands(
 def _commands(
     candidate: Candidate, photos: Photos, target: Target, wishes: Wishes, probe: Probe | None
 ) -> Iterator[Command]:
-    how = training(candidate, photos, wishes, probe)
+    how = training(candidate, photos, target, wishes, probe)
     name, folder = candidate.name, wishes.folder
     model, qat = folder / f"{name}.keras", folder / f"{name}_qat.keras"
     table = () if wishes.labels_csv is None else ("--labels-csv", str(wishes.labels_csv))

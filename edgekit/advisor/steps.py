@@ -86,6 +86,11 @@ def take(command: Command, photos: str, *, again: bool, force: bool = False) -> 
     result = run(command, replace=force or bool(ours))
     done = Done(result, time.monotonic() - started, kept=False)
     if command.writes is not None:
+        if not command.writes.exists():
+            raise RuntimeFailure(
+                f"{command.verb} ended, and didn't write {command.writes}",
+                f"See for yourself: {command.line}",
+            )
         _keep(command.writes, {**asked, "seconds": done.seconds, "result": result})
     return done
 

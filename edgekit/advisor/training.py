@@ -9,6 +9,7 @@ from edgekit.advisor.features import Probe
 from edgekit.advisor.photos import Photos
 from edgekit.advisor.wishes import Wishes
 from edgekit.datasets.splitting import IMBALANCE
+from edgekit.targets import Target
 
 #: Below so many photos to learn from only the classifier is trained. The defaults of `train` are
 #: for a few hundred and more (edgekit/training/recipe.py); a judgement, not a measurement.
@@ -50,13 +51,18 @@ class Training:
 
 
 def training(
-    candidate: Candidate, photos: Photos, wishes: Wishes, probe: Probe | None = None
+    candidate: Candidate,
+    photos: Photos,
+    target: Target,
+    wishes: Wishes,
+    probe: Probe | None = None,
 ) -> Training:
     """What suits a model and the photos.
 
     Args:
         candidate: The model.
         photos: What it learns from.
+        target: Where it is to run.
         wishes: What was asked for.
         probe: What frozen features get, or None where that isn't known.
     """
@@ -69,5 +75,14 @@ def training(
         size=candidate.facts.input,
         balanced=photos.balance * IMBALANCE < 1,
         augmentation="default",
-        qat=candidate.wants_qat,
+        qat=candidate.wants_qat and not _is_rewritten(candidate, target),
     )
+
+
+def _is_rewritten(candidate: Candidate, target: Target) -> bool:
+    """Whether it maps only as `edgekit convert --target` rewrites it: of QAT models it does not."""
+    if target.accelerator is None:
+        return False
+    ops, rewrites = set(candidate.facts.ops), target.accelerator.rewrites
+    averages_planes = "LOGISTIC" in ops  # squeeze-and-excitation
+    return bool(ops & set(rewrites)) or (averages_planes and "MEAN" in rewrites)

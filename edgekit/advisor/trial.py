@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit import devices
+from edgekit import devices, targets
 from edgekit.advisor import advice as advising
 from edgekit.advisor import recipe, steps
 from edgekit.advisor.advice import Advice
@@ -22,7 +22,9 @@ from edgekit.advisor.attempt import attempt
 from edgekit.advisor.candidates import Candidate, candidates, corrected
 from edgekit.advisor.outcome import Outcome
 from edgekit.advisor.steps import Take
+from edgekit.advisor.wishes import Wishes
 from edgekit.errors import RuntimeFailure, UsageError
+from edgekit.targets import own
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def run(
         RuntimeFailure: The folder can't be made, or the device can't be reached; what was done is
             kept.
     """
-    device = _device(advice)
+    device = place(advice.wishes)
     first = {c.name: None if c.latency is None else c.latency.ms for c in advice.candidates}
     take = functools.partial(take, force=force)
     outcomes: list[Outcome] = []
@@ -127,11 +129,17 @@ def run(
     return Trial(device, best_first, correction(outcomes), left[0] if left else None)
 
 
-def _device(advice: Advice) -> str:
-    usual = recipe.usual_device(advice.target)
-    device = advice.wishes.device or (usual if usual == "local" else None)
+def place(wishes: Wishes) -> str:
+    """The device that a trial measures on.
+
+    Raises:
+        UsageError: It wasn't named, and the target isn't this machine.
+    """
+    target = targets.find(wishes.target)
+    usual = recipe.usual_device(target)
+    device = wishes.device or (usual if usual == "local" else None)
     if device is None:
-        raise UsageError(f"it isn't said where the {advice.target.title} is", f"Try --on {usual}")
+        raise UsageError(f"it isn't said where the {target.title} is", f"Try --on {usual}")
     return device
 
 
@@ -157,8 +165,8 @@ def _left(advice: Advice, outcomes: Sequence[Outcome]) -> tuple[Candidate, ...]:
 
 def _corrected(advice: Advice, outcomes: Sequence[Outcome]) -> Sequence[Candidate]:
     """All models, with what was measured so far."""
-    if any(outcome.like_target for outcome in outcomes):
-        # Then the user's measurements have it, and tell of targets too that had no estimates.
+    if any(outcome.like_target for outcome in outcomes) and own.comparable(advice.target):
+        # The user's measurements have it by now, and tell of targets too that had no estimates.
         return candidates(advice.photos, advice.target, advice.wishes)
     factor = correction(outcomes) or 1.0
     return [corrected(candidate, factor, advice.wishes) for candidate in advice.candidates]

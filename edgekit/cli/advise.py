@@ -144,15 +144,20 @@ def command(
     wishes = Wishes(
         **told, top=top, labels_csv=labels_csv, device=device, folder=folder, probe=probe
     )
+    if told != asked:
+        click.echo(f"The same again: {advise_asking.line(told)}\n", err=True)
+    if measure:
+        trial.place(wishes)  # before all photos are read
     with ProgressBars(quiet=as_json) as bars:
         advice = advise(wishes, bars.stage("reading"), bars.say)
-    if plot is not None:
-        write_all({plot: picture.as_png(advice)})
     tries = measure and bool(advice.short_list)
     if not as_json:
         _render(advice, with_commands=not tries)
     with ProgressBars() as bars:
         tried = trial.run(advice, force=force, say=bars.say) if tries else None
+    if plot is not None:
+        # After the trial: a picture that is there would keep an interrupted one from going on.
+        write_all({plot: picture.as_png(advice)})
     if as_json:
         document = advice.to_dict() | ({} if tried is None else {"trial": tried.to_dict()})
         click.echo(json.dumps(document, ensure_ascii=False))

@@ -42,15 +42,22 @@ def complete(given: dict[str, Any]) -> dict[str, Any]:
             "edgekit advise --data photos/ --target pi4. On a terminal it asks for what it needs.",
         )
     ask = {"data": _photos, "target": _target, **{name: _limit(name) for name in _LIMITS}}
-    answers = {name: ask[name]() if value is None else value for name, value in given.items()}
-    options = [
-        word
-        for name, value in answers.items()
-        if value is not None
-        for word in (f"--{name.replace('_', '-')}", _text(value))
-    ]
-    click.echo(f"The same again: edgekit advise {shlex.join(options)}\n", err=True)
-    return answers
+    return {name: ask[name]() if value is None else value for name, value in given.items()}
+
+
+def line(answers: dict[str, Any]) -> str:
+    """What to type for the same: the options that were given, and the answers."""
+    context = click.get_current_context()
+    words = ["edgekit", "advise"]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        given = context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+        value = answers.get(name, context.params.get(name) if given else None)
+        if value is True:
+            words.append(parameter.opts[-1])
+        elif value is not None and value is not False:
+            words += [parameter.opts[-1], str(value)]
+    return shlex.join(words)
 
 
 def _photos() -> Path:
@@ -90,7 +97,3 @@ def _limit(name: str) -> Callable[[], float | None]:
         return answer
 
     return ask
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

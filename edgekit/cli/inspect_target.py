@@ -29,10 +29,14 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
         raise UnreadableError(f"{file}: {error.strerror or error}") from error
     model = tflite.read(data, str(file))
     placement = targets.place(model, target, many_partitions=many_partitions)
-    memory = targets.memory_of(model, placement, target)
-    work = targets.work_of(model)
-    found = targets.estimates(work, target)
-    best = targets.latency_of(work, target)
+    # What a compiled or custom op needs, the file doesn't say.
+    custom = any(operator.custom for operator in model.main.operators)
+    memory = None if custom else targets.memory_of(model, placement, target)
+    # Estimates are of models that one processor takes whole.
+    whole = placement.accelerator is None or not placement.left
+    work = targets.work_if_known(model) if whole else None
+    found = [] if work is None else targets.estimates(work, target)
+    best = None if work is None else targets.latency_of(work, target)
     split = targets.split_of(model, placement, target)
     own = targets.own.find(hashlib.sha256(data).hexdigest(), target)
     if as_json:
@@ -41,7 +45,7 @@ def run(file: Path, wanted: str, *, many_partitions: bool, ops: bool, as_json: b
         document["estimates"] = [estimate.to_dict() for estimate in found]
         document["latency"] = None if best is None else asdict(best)
         document["split"] = None if split is None else split.to_dict()
-        document["memory"] = memory.to_dict()
+        document["memory"] = None if memory is None else memory.to_dict()
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     click.echo(f"{file} on {target.title}")
@@ -97,7 +101,10 @@ def _render_accelerated(placement: Placement) -> None:
     click.echo(f"\nA prediction, by {placement.source}")
 
 
-def _render_memory(memory: Memory) -> None:
+def _render_memory(memory: Memory | None) -> None:
+    if memory is None:
+        click.echo("The memory isn't known: it has a custom op, such as a compiled part.")
+        return
     parts = [
         f"activations {_mib(memory.activation_bytes)} at the peak",
         f"parameters {_mib(memory.parameter_bytes)}",
@@ -144,6 +151,8 @@ def _render_estimates(placement: Placement, found: list[Estimate], best: Latency
         return
     if best is not None and best.kind != "published":
         _render_own(best)
+    elif any(op.macs is None for op in placement.ops):
+        click.echo("No estimate of the latency: what some of its ops cost isn't known.")
     elif not found:
         click.echo("No estimate of the latency: too little is published of such models there.")
     for estimate in found[:_MOST_ESTIMATES]:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgekit.targets.target import Target
 from edgekit.tflite.cost import macs, parameter_tensors
-from edgekit.tflite.model import Model, Operator
+from edgekit.tflite.model import Model, Operator, Tensor
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,6 +30,9 @@ else:
 _RATES = Path(__file__).parent / "fitted" / "rates.toml"
 #: Ops that move no data of their own, or stand where a float model has none.
 _FREE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE", "SOFTMAX"})
+#: What a `Work` may have.
+PRECISIONS = frozenset({"int8", "int16x8", "float32", "dynamic"})
+_BYTES = {"int8": 1, "int16x8": 2}
 #: Counts of the same architecture differ by less than this share.
 _ALIKE = 0.01
 #: What is published as either is measured alike.
@@ -44,7 +47,8 @@ class Work:
         macs: Multiply-accumulates.
         activations: Elements that all ops write.
         parameters: Learned constants, in elements.
-        precision: Of its arithmetic: `int8` or `float32`.
+        precision: Of its arithmetic: `int8` or `float32`; `int16x8`, `dynamic` (int8 weights,
+            float activations), of which nothing is fitted.
     """
 
     macs: int
@@ -55,8 +59,9 @@ class Work:
     def is_like(self, other: Work) -> bool:
         """Whether both are the same architecture, as far as the counts tell it.
 
-        Counts of one differ by the classes and by what a conversion folds or spells out; those of
-        two in the zoo by far more. Parameters are left out: the classes can make half of them.
+        Counts of one differ by the classes; those of two in the zoo by far more. Parameters are
+        left out: the classes can make half of them. Written with simpler ops (hard-swish), a model
+        is another one here: it does more.
         """
         pairs = (self.macs, other.macs), (self.activations, other.activations)
         close = all(abs(mine - its) <= _ALIKE * max(mine, its) for mine, its in pairs)
@@ -65,7 +70,7 @@ class Work:
     @property
     def element_bytes(self) -> int:
         """Bytes of an element."""
-        return 1 if self.precision == "int8" else 4
+        return _BYTES.get(self.precision, 4)
 
     def features(self, on_chip_bytes: float | None) -> tuple[float, float, float, float]:
         """What the rates are multiplied with.
@@ -145,15 +150,23 @@ def work_of(model: Model, part: Container[int] | None = None) -> Work:
     learned = parameter_tensors(model, graph)
     # Where nothing of it counts, its precision is that of what doesn't.
     judged = written or [graph.tensors[i] for op in counted for i in op.outputs]
-    floats = sum(tensor.is_float for tensor in judged)
+    weights = [tensor for op in counted for tensor in learned[op.index]]
     return Work(
         sum(macs(op, graph) or 0 for op in counted),
         sum(tensor.elements for tensor in written)
         if part is None
         else sum(_moved(model, op) for op in ops),
-        sum(tensor.elements for op in counted for tensor in learned[op.index]),
-        "float32" if 2 * floats > len(judged) else "int8",
+        sum(tensor.elements for tensor in weights),
+        _precision(judged, weights),
     )
+
+
+def _precision(activations: Sequence[Tensor], weights: Sequence[Tensor]) -> str:
+    """By most activations."""
+    if 2 * sum(tensor.is_float for tensor in activations) > len(activations):
+        return "dynamic" if any(tensor.dtype in _EIGHT_BIT for tensor in weights) else "float32"
+    wide = sum(tensor.dtype == "int16" for tensor in activations)
+    return "int16x8" if 2 * wide > len(activations) else "int8"
 
 
 def work_if_known(model: Model) -> Work | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit import folders
 from edgekit.errors import MissingError
-from edgekit.targets.estimate import Work
+from edgekit.targets.estimate import PRECISIONS, Work
 from edgekit.targets.target import Target
 
 #: What runs on the CPU, by the names of the benchmark's delegates.
@@ -63,14 +64,31 @@ class Measured:
 
     def is_on(self, target: Target) -> bool:
         """Whether it was measured on such a target."""
-        mine = {
-            "machine": self.machine,
-            "architecture": self.architecture,
-            "os": self.os,
-            "delegate": _CPU if self.delegate in _ON_CPU else self.delegate,
-        }
-        wanted = target.measured_on
-        return bool(wanted) and all(value in mine[key] for key, value in wanted.items())
+        found = is_such(target, self.machine, self.architecture, self.os, self.delegate)
+        return found is True
+
+
+def is_such(target: Target, machine: str, architecture: str, os: str, delegate: str) -> bool | None:
+    """Whether what a device says of itself makes it such a target.
+
+    Args:
+        target: The target.
+        machine: As in `Measured`, and likewise the others.
+        architecture: Likewise.
+        os: Likewise.
+        delegate: What really ran there.
+
+    Returns:
+        None where the target doesn't say what it is called.
+    """
+    said = {
+        "machine": machine,
+        "architecture": architecture,
+        "os": os,
+        "delegate": _CPU if delegate in _ON_CPU else delegate,
+    }
+    wanted = target.measured_on
+    return all(value in said[key] for key, value in wanted.items()) if wanted else None
 
 
 def place() -> Path | None:
@@ -109,8 +127,13 @@ def comparable(target: Target) -> list[Measured]:
 
     Returns:
         For each model whose work is known the fastest number of threads, as it was measured last.
+        Without XNNPACK a CPU tells nothing of what it does with it.
     """
-    found = [one for one in reversed(list(_all())) if one.work is not None and one.is_on(target)]
+    found = [
+        one
+        for one in reversed(list(_all()))
+        if one.work is not None and one.delegate != "none" and one.is_on(target)
+    ]
     latest = {
         (one.sha256, one.delegate, one.threads): one
         for one in reversed(found)
@@ -133,9 +156,23 @@ def _all() -> Iterator[Measured]:
     except OSError:
         return
     for line in lines:
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
+        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
             values = json.loads(line)
             work = values.pop("work", None)
             one = Measured(**values, work=None if work is None else Work(**work))
-            if isinstance(one.p50_ms, float | int) and one.p50_ms > 0:
+            if _makes_sense(one):
                 yield one
+
+
+def _makes_sense(one: Measured) -> bool:
+    words = (getattr(one, field.name) for field in dataclasses.fields(one) if field.type == "str")
+    counts = [one.threads, one.samples]
+    if one.work is not None:
+        counts += [one.work.macs, one.work.activations, one.work.parameters]
+    return (
+        all(isinstance(word, str) for word in words)
+        and all(type(count) is int and count >= 0 for count in counts)
+        and type(one.p50_ms) in (int, float)
+        and 0 < one.p50_ms < math.inf
+        and (one.work is None or (one.work.macs > 0 and one.work.precision in PRECISIONS))
+    )
