@@ -17,8 +17,8 @@ from edgekit.converters.rewriting import Array, Graph
 from edgekit.errors import RuntimeFailure, UsageError
 from edgekit.runtime import open_native
 
-#: What constants can be of here: the types of shapes.
-_SHAPES = ("int32", "int64")
+#: What can be a constant: shapes, and what is filled by them.
+_CONSTANTS = ("int32", "int64", "float32")
 
 
 def size(model: tflite.Model) -> int:
@@ -95,7 +95,7 @@ def _without_shapes(model: bytes, where: str, native: Any) -> bytes:
         known |= set(op.outputs) if made else set()
     for op in [op for op in graph.ops if not known.issuperset(op.outputs)]:
         values = {i: native.get_tensor(i) for i in op.inputs if i in known}
-        if values and all(value.dtype.name in _SHAPES for value in values.values()):
+        if values and all(value.dtype.name in _CONSTANTS for value in values.values()):
             made_of = {i: graph.add_constant(f"{graph.name(i)}/at_one", values[i]) for i in values}
             graph.rewire(op, [made_of.get(i, i) for i in op.inputs])
     return graph.to_bytes()

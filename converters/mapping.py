@@ -137,7 +137,8 @@ def planned(model: Model, operator: Operator, target: Target | None, *, logits: 
         how = "cut_off"
     elif target and target.accelerator and not targets.takes(model, operator, target):
         how = target.accelerator.rewrites.get(operator.name)
-    at_the_end = operator.outputs[:1] == model.main.outputs[:1]
+    # With several outputs the others would go, too.
+    at_the_end = operator.outputs == model.main.outputs
     return None if how == "cut_off" and not at_the_end else how
 
 

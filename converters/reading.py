@@ -264,9 +264,15 @@ def _mapped(read: Read, request: Request) -> Read:
         left = [f"{count} {op} are left as they are: {why}" for op, count in planned.items()]
         return dataclasses.replace(read, notes=(*read.notes, *left))
     model, rewritten = mapping.rewrite(read.model, where, target, logits=logits)
+    parsed = tflite.read(model, where) if rewritten else read.parsed
+    if logits and tflite.output_meaning(parsed) == "probabilities":
+        raise UsageError(
+            f"{where}: it gives probabilities, and has no softmax as its one output that could be "
+            "cut off",
+            "Leave --logits out.",
+        )
     if not rewritten:
         return read
-    parsed = tflite.read(model, where)
     meaning = tflite.output_meaning(parsed) or "logits"
     contract = dataclasses.replace(read.found.contract, output=meaning)
     return dataclasses.replace(

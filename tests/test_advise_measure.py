@@ -395,8 +395,11 @@ def test_a_program_that_is_missing() -> None:
 def test_a_device_that_cannot_be_reached(photos: Path, tmp_path: Path, run_cli: Cli) -> None:
     folder = tmp_path / "models"
     ask = ("advise", "--data", photos, "--target", "pi4", "--measure", "-o", folder)
-    run = run_cli(*ask, "--on", "ssh:nobody@127.0.0.1:1")
+    picture = tmp_path / "choice.png"
+    run = run_cli(*ask, "--on", "ssh:nobody@127.0.0.1:1", "--plot", picture)
     assert run.returncode == 4, run.stderr
+    # It would keep the same line from going on.
+    assert not picture.exists()
     assert "127.0.0.1" in run.stderr
     assert not folder.exists()
     run = run_cli(*ask)

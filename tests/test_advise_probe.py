@@ -358,3 +358,11 @@ def test_hopeless_photos(tmp_path: Path, run_cli: Cli) -> None:
     assert abs(probe["kappa"]) < 0.4
     assert "--epochs" not in document["commands"][0]
     assert any("look whether the labels are right" in note for note in document["notes"])
+
+
+def test_a_class_with_a_single_photo_is_told_by_its_name(tmp_path: Path) -> None:
+    root = _write(tmp_path / "photos" / "train", {"cat": 30, "lynx": 1}).parent
+    _write(root / "val", {"cat": 4, "lynx": 2}, side=9)
+    splits = datasets.open_splits(root)
+    with pytest.raises(UnreadableError, match="class lynx has a single photo"):
+        probing.probe(splits, print)

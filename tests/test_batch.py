@@ -82,6 +82,19 @@ def test_each_image_has_the_answer_that_it_had(keras3: Any, size: int | None) ->
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
+def test_what_is_filled_by_a_shape_is_a_constant(keras3: Any) -> None:
+    import tensorflow as tf
+
+    layers = keras3.layers
+    inputs = keras3.Input((_SIZE, _SIZE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, 4)(inputs))
+    x = layers.Lambda(lambda v: tf.concat([v, tf.fill([tf.shape(v)[0], 4], 0.5)], 1))(x)
+    source = _stock(keras3.Model(inputs, layers.Dense(3)(x)))
+    assert op_counts(source)["FILL"] == 1
+    fixed = batch.fix_at_one(source, "model")
+    assert not {"FILL", "SHAPE"} & set(op_counts(fixed))
+
+
 def test_a_model_that_mixes_the_images_of_a_batch_is_refused(keras3: Any) -> None:
     source = _stock(_model(keras3, 4, "mixed"))
     with pytest.raises(UsageError, match="its batch can't be fixed at 1: it then answers otherwis"):

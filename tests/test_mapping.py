@@ -247,6 +247,49 @@ def test_a_softmax_is_cut_off_on_request(keras3: Any, run_cli: Any, tmp_path: Pa
     ]
 
 
+def test_logits_where_there_is_nothing_to_cut_off(
+    keras3: Any, run_cli: Any, tmp_path: Path
+) -> None:
+    layers = keras3.layers
+    inputs = keras3.Input((SIZE, SIZE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, 4)(inputs))
+    for name, end in (("sigmoid", "sigmoid"), ("logits", None)):
+        keras3.Model(inputs, layers.Dense(4, activation=end)(x)).save(tmp_path / f"{name}.keras")
+    output = tmp_path / "m.tflite"
+    options = ("--int8", "--preprocess", "tf", "--logits", "-o", output)
+    run = run_cli("convert", tmp_path / "sigmoid.keras", *options)
+    assert run.returncode == 2
+    assert "it gives probabilities, and has no softmax" in run.stderr
+    assert not output.exists()
+    assert run_cli("convert", tmp_path / "logits.keras", *options).returncode == 0
+
+
+def test_the_softmax_of_one_of_two_outputs_stays(keras3: Any) -> None:
+    import tensorflow as tf
+
+    layers = keras3.layers
+    inputs = keras3.Input((SIZE, SIZE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, 4)(inputs))
+    both = [layers.Dense(4, activation="softmax")(x), layers.Dense(2)(x)]
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras3.Model(inputs, both))
+    model = tflite.read(bytes(converter.convert()), "model")
+    (softmax_,) = (op for op in model.main.operators if op.name == "SOFTMAX")
+    assert mapping.planned(model, softmax_, None, logits=True) is None
+
+
+def test_cut_off_scores_are_compared_as_probabilities(
+    keras3: Any, run_cli: Any, tmp_path: Path
+) -> None:
+    _with_softmax(keras3, 5).save(tmp_path / "m.keras")
+    path = tmp_path / "m.tflite"
+    options = ("--int8", tmp_path / "m.keras", "--preprocess", "tf", "-o", path, "--logits")
+    assert run_cli("convert", *options).returncode == 0
+    against = ("--quantization", "--against", tmp_path / "m.keras", "--preprocess", "tf", "--json")
+    run = run_cli("inspect", path, *against)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["scores_sqnr_db"] > 10
+
+
 def test_a_softmax_in_the_middle_stays(keras3: Any) -> None:
     def body(layers: Any, x: Any) -> Any:
         return layers.Softmax()(x)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit import tflite
 from edgekit.contract import Contract
@@ -18,7 +19,7 @@ from edgekit.converters.reading import ExportedModel
 from edgekit.converters.stopwatch import Observer, Stopwatch
 from edgekit.converters.verify import float_ops
 from edgekit.errors import UnreadableError, UsageError
-from edgekit.evaluation.metrics import agreement, decibels, sqnr
+from edgekit.evaluation.metrics import agreement, decibels, softmax, sqnr
 from edgekit.overrides import Overrides
 from edgekit.report.quantization import ChannelFacts, LayerFacts, QuantizationReport, Shares
 from edgekit.runtime import check_in_child
@@ -104,20 +105,33 @@ def diagnose(
         _facts(pair, tally, float_model, quantized.model)
         for pair, tally in zip(found.pairs, seen.tallies, strict=True)
     ]
-    same = agreement(seen.float_scores.argmax(axis=1), seen.scores.argmax(axis=1))
+    float_scores, scores = _alike(seen, float_model, quantized.model)
+    same = agreement(float_scores.argmax(axis=1), scores.argmax(axis=1))
     return QuantizationReport(
         file=str(file),
         against=str(against),
         pictures=len(pictures.pictures),
         source=pictures.source,
         kind=quantized.kind,
-        scores_sqnr_db=sqnr(seen.float_scores, seen.scores),
+        scores_sqnr_db=sqnr(float_scores, scores),
         agreement=same,
         layers=rules.judge(layers, quantized.model),
         unmatched=found.unmatched,
         in_float=tuple(float_ops(quantized.model)),
         warnings=_warnings(pictures, found),
     )
+
+
+def _alike(
+    seen: measuring.Measured, float_model: tflite.Model, quantized: tflite.Model
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The scores of both, as probabilities where one has a softmax at its end that is cut off."""
+    ends = [tflite.output_meaning(model) for model in (float_model, quantized)]
+    if ends == ["probabilities", "logits"]:
+        return seen.float_scores, softmax(seen.scores)
+    if ends == ["logits", "probabilities"]:
+        return softmax(seen.float_scores), seen.scores
+    return seen.float_scores, seen.scores
 
 
 def _open(file: Path) -> _Quantized:
