@@ -274,7 +274,15 @@ def test_the_softmax_of_one_of_two_outputs_stays(keras3: Any) -> None:
     converter = tf.lite.TFLiteConverter.from_keras_model(keras3.Model(inputs, both))
     model = tflite.read(bytes(converter.convert()), "model")
     (softmax_,) = (op for op in model.main.operators if op.name == "SOFTMAX")
-    assert mapping.planned(model, softmax_, None, logits=True) is None
+    other = next(i for i in model.main.outputs if i not in softmax_.outputs)
+    for outputs, planned in (
+        ((*softmax_.outputs, other), None),
+        ((other, *softmax_.outputs), None),
+        (softmax_.outputs, "cut_off"),
+    ):
+        main = dataclasses.replace(model.main, outputs=outputs)
+        ordered = dataclasses.replace(model, subgraphs=(main,))
+        assert mapping.planned(ordered, softmax_, None, logits=True) == planned
 
 
 def test_cut_off_scores_are_compared_as_probabilities(
