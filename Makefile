@@ -3,20 +3,38 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# As many test processes as processors; a file's tests stay together until one of them runs dry.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test native kotlin wheel clean
+.PHONY: demo test test-long test-all check lint native native-here kotlin wheel clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python benchmarks/demo.py
 
-test: $(VENV)/dev.installed native kotlin
-	@start=$$(date +%s); $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy \
-	  && $(BIN)/mypy --explicit-package-bases benchmarks && $(BIN)/python -m pytest; \
-	  code=$$?; echo "make test took $$(( $$(date +%s) - start )) s"; exit $$code
+# The fast circle: linters, types, every test that is not slow, and one whole road of each verb.
+test: lint native-here
+	$(PYTEST) -m "not slow or road"
+
+# The rest: kills at random moments, matrices over families, emulation, a browser, other runtimes.
+test-long: native kotlin
+	$(PYTEST) -m "slow and not road"
+
+test-all: test test-long
+
+# Seconds: linters, types, and the tests of what changed since the last commit (or since SINCE).
+check: lint
+	$(BIN)/python tests/changed.py $(SINCE)
+
+lint: $(VENV)/dev.installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy && $(BIN)/mypy --explicit-package-bases benchmarks
 
 # The benchmark binary for x86-64, aarch64 and armv7, with no system toolchain.
 native: $(VENV)/dev.installed
 	$(BIN)/python benchmarks/native/build.py
+
+native-here: $(VENV)/dev.installed
+	$(BIN)/python benchmarks/native/build.py here
 
 # The compiler that the Android app's Kotlin is checked with; where there is no npm, tests skip.
 kotlin: $(VENV)/dev.installed

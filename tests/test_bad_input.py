@@ -410,6 +410,7 @@ keras.Sequential(
 
 
 @pytest.mark.slow
+@pytest.mark.fresh_interpreter
 def test_the_current_folder_is_no_source_of_code(small_keras: Path, shell: Shell) -> None:
     for name in ("random.py", "keras.py", "numpy.py", "edgekit.py"):
         (shell.folder / name).write_text("import pathlib; pathlib.Path('ran').touch(); 1 / 0\n")

@@ -8,11 +8,6 @@ import numpy as np
 import pytest
 
 from edgekit.errors import UsageError
-
-pytest.importorskip("tensorflow")
-
-from edgekit.training import classifier, freezing
-from edgekit.training.zoo.assembly import assemble
 from edgekit.training.zoo.catalogue import CATALOGUE
 
 #: ResNet-18: the stem and 8 residual blocks. GoogLeNet: 2 convolutions and 9 inception modules.
@@ -22,7 +17,10 @@ _BLOCKS = {"mobilenet_v2": 15, "resnet18": 9, "googlenet": 11, "vgg16": 6}
 
 
 @pytest.fixture(scope="module", params=_BLOCKS)
-def model(request: pytest.FixtureRequest) -> tuple[str, Any]:
+def model(keras3: Any, request: pytest.FixtureRequest) -> tuple[str, Any]:
+    from edgekit.training import classifier
+    from edgekit.training.zoo.assembly import assemble
+
     size = 32 if request.param != "googlenet" else 64
     built = assemble(CATALOGUE[request.param], None, classes=10, size=size).model
     return request.param, classifier.replace(built, 3, 0.2, seed=1)
@@ -34,12 +32,16 @@ def _pictures(model: Any) -> np.ndarray:
 
 
 def test_how_many_blocks_there_are(model: tuple[str, Any]) -> None:
+    from edgekit.training import freezing
+
     name, built = model
     assert freezing.split(built, "all").blocks == _BLOCKS[name]
 
 
 @pytest.mark.parametrize("unfreeze", [1, 3, "all"])
 def test_the_parts_make_the_whole(model: tuple[str, Any], unfreeze: int | str) -> None:
+    from edgekit.training import classifier, freezing
+
     _, built = model
     parts, head = freezing.split(built, unfreeze), classifier.head(built)
     pictures = _pictures(built)
@@ -55,6 +57,8 @@ def test_the_parts_make_the_whole(model: tuple[str, Any], unfreeze: int | str) -
 
 
 def test_every_weight_is_in_one_part(model: tuple[str, Any]) -> None:
+    from edgekit.training import classifier, freezing
+
     _, built = model
     parts, head = freezing.split(built, 2), classifier.head(built)
     assert parts.trunk is not None and parts.body is not None
@@ -64,6 +68,8 @@ def test_every_weight_is_in_one_part(model: tuple[str, Any]) -> None:
 
 
 def test_each_further_block_takes_more_weights_along(model: tuple[str, Any]) -> None:
+    from edgekit.training import freezing
+
     _, built = model
     counts = []
     for unfreeze in range(1, freezing.split(built, "all").blocks + 1):
@@ -74,13 +80,19 @@ def test_each_further_block_takes_more_weights_along(model: tuple[str, Any]) -> 
 
 
 def test_more_blocks_than_there_are(model: tuple[str, Any]) -> None:
+    from edgekit.training import freezing
+
     name, built = model
     with pytest.raises(UsageError, match=f"{name} has .* blocks, and 100 are to be fine-tuned"):
         freezing.split(built, 100)
 
 
-def test_the_classifier_starts_where_the_old_classes_are_that_the_photos_are_taken_for() -> None:
+def test_the_classifier_starts_where_the_old_classes_are_that_the_photos_are_taken_for(
+    keras3: Any,
+) -> None:
     """Two new classes, each taken for one old class by a clear margin."""
+    from edgekit.training import classifier
+
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(4, 5)).astype(np.float32) * 20, np.zeros(5, np.float32)
     features = np.repeat(np.linalg.pinv(kernel)[[1, 3]], 3, axis=0).astype(np.float32) * 30

@@ -33,11 +33,9 @@ from edgekit.errors import UsageError
 from edgekit.training import keras_file
 from edgekit.training.hooks import Hooks
 
-pytest.importorskip("tensorflow")
-
 
 @pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _tiny(keras3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     register_tiny(monkeypatch)
     monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))
 
@@ -69,7 +67,7 @@ _SETTINGS = ("--epochs", "2", "--feature-epochs", "3", "--augmentation", "defaul
 
 
 @pytest.fixture(scope="module")
-def done(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> _Run:
+def done(keras3: Any, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> _Run:
     folder = tmp_path_factory.mktemp("done")
     model = folder / "m.keras"
     with pytest.MonkeyPatch.context() as patch:

@@ -31,13 +31,9 @@ from training_support import (
 from edgekit.cli import progress as cli_progress
 from edgekit.cli.main import main
 from edgekit.errors import RuntimeFailure, UnreadableError, UsageError
+from edgekit.training import checkpoint, keras_file, output
 from edgekit.training.hooks import Hooks
 from edgekit.training.result import Training
-
-tf = pytest.importorskip("tensorflow")
-
-from edgekit.training import checkpoint, keras_file, loop, memory, output  # noqa: E402
-from edgekit.training.learner import Learner  # noqa: E402
 
 _BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_resume.py"
 
@@ -47,12 +43,12 @@ class _Killed(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _tiny(keras3: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     register_tiny(monkeypatch)
     monkeypatch.setenv("EDGEKIT_CACHE", str(tmp_path / "cache"))
     # A checkpoint after each step: what a large training has after some seconds.
-    monkeypatch.setattr(loop, "_SAVE_SHARE", 1e9)
-    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr("edgekit.training.loop._SAVE_SHARE", 1e9)
+    monkeypatch.setattr("edgekit.training.loop._SAVE_EVERY", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
+def undisturbed(keras3: Any, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
         register_tiny(patch)
@@ -375,7 +371,7 @@ def test_weights_that_are_no_numbers(photos: Path, tmp_path: Path) -> None:
 def test_a_model_that_is_too_large_is_refused_with_the_numbers(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 10 << 20)
+    monkeypatch.setattr("edgekit.training.memory.available_memory", lambda: 10 << 20)
     with pytest.raises(RuntimeFailure) as caught:
         train(photos, tmp_path / "m.keras", recipe())
     assert f"{TINY} is too large for the memory" in caught.value.message
@@ -408,12 +404,16 @@ class _Short:
     """
 
     def __init__(self, most: int) -> None:
+        from edgekit.training.learner import Learner
+
         self.most, self.real, self.failed = most, Learner.train, 0
 
-    def __call__(self, learner: Learner, inputs: Any, targets: Any, rate: float, whole: int) -> Any:
+    def __call__(self, learner: Any, inputs: Any, targets: Any, rate: float, whole: int) -> Any:
         if learner._body is not None and -(-len(inputs) // learner.pieces) > self.most:
             self.failed += 1
             learner.trained[0].assign(learner.trained[0] + 1)
+            import tensorflow as tf
+
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
         return self.real(learner, inputs, targets, rate, whole)
 
@@ -427,7 +427,9 @@ def test_out_of_memory_in_a_step(
     how = recipe(dropout=0.0, batch_norm="frozen", feature_epochs=1)
     whole = train(photos, tmp_path / "whole.keras", how)
     short, said = _Short(most), list[str]()
-    monkeypatch.setattr(Learner, "train", lambda *arguments: short(*arguments))
+    monkeypatch.setattr(
+        "edgekit.training.learner.Learner.train", lambda *arguments: short(*arguments)
+    )
     if most == 0:
         with pytest.raises(RuntimeFailure, match="not even one picture at a time"):
             train(photos, tmp_path / "m.keras", how)
