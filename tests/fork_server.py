@@ -37,6 +37,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -287,6 +288,7 @@ def _become(request: dict[str, Any], descriptors: list[int], middle: int) -> Non
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # what was imported asked for it before TMPDIR was this
     how, what, *arguments = request["words"]
     added = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     first = "" if how == "-c" else request["folder"]

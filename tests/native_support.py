@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ai_edge_litert
+import artefacts
 import flatbuffers
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from ai_edge_litert.interpreter import Interpreter
 ROOT = Path(__file__).resolve().parents[1]
 NATIVE = ROOT / "benchmarks" / "native"
 CACHE = ROOT / "build" / "native"
+_STUB = ROOT / "tests" / "native" / "stub_delegate.cc"
 LITERT = Path(ai_edge_litert.__file__).parent / "libLiteRt.so"
 
 
@@ -58,18 +60,19 @@ def run(command: Sequence[object], **environment: str) -> Outcome:
 
 def build(target: str) -> Path:
     pytest.importorskip("ziglang", reason="the program is built with ziglang")
-    done = run([sys.executable, NATIVE / "build.py", target, "-o", CACHE / "bin"])
+    done = run([sys.executable, NATIVE / "build.py", target])
     assert done.code == 0, done.stderr
-    return CACHE / "bin" / f"edgekit-bench-{target}-linux-gnu"
+    return ROOT / "edgekit" / "benchmark" / "bin" / f"edgekit-bench-{target}-linux-gnu"
 
 
 def compile_library(source: Path, library: Path) -> None:
     cache = str(CACHE / "zig-cache")
     done = run(
         [
+            # As the program is built, so that the C++ library of its cache serves.
             *(sys.executable, "-m", "ziglang", "c++", "-target", "x86_64-linux-gnu.2.17"),
-            *("-std=c++17", "-Os", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", source),
-            *("-o", library),
+            *("-mcpu=baseline", "-std=c++17", "-Os", "-flto", "-Wall", "-Wextra", "-Werror"),
+            *("-fPIC", "-shared", source, "-o", library),
         ],
         ZIG_GLOBAL_CACHE_DIR=cache,
         ZIG_LOCAL_CACHE_DIR=cache,
@@ -79,9 +82,14 @@ def compile_library(source: Path, library: Path) -> None:
 
 def build_stub(folder: Path) -> Path:
     """A delegate that claims nodes by the names of their ops, built by the same compiler."""
-    library = folder / "libstub_delegate.so"
-    compile_library(ROOT / "tests" / "native" / "stub_delegate.cc", library)
-    return library
+    made = artefacts.copy_of(
+        "stub_delegate", folder / "stub", _make_stub, of=_STUB.read_text(), product=False
+    )
+    return made / "libstub_delegate.so"
+
+
+def _make_stub(folder: Path) -> None:
+    compile_library(_STUB, folder / "libstub_delegate.so")
 
 
 def chain_model() -> bytes:

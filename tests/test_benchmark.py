@@ -39,6 +39,7 @@ from edgekit.devices import open_device
 from edgekit.runtime import Interpreter
 
 _QUICK = ("--rounds", 2, "--min-time", "20ms", "--min-runs", 5, "--warm-up", "5ms", "--max-time")
+#: Two rounds, and more only where they are very noisy.
 QUICK = (*_QUICK, "1s", "--precision", "100%")
 
 
@@ -92,8 +93,9 @@ def measured(run: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, 
 def test_rounds_statistics_and_the_right_output(run_cli, colour_int8: Path) -> None:
     result = measured(run_cli("benchmark", colour_int8, *QUICK, "--input", "random:7", "--json"))
     (cell,) = result["cells"]
-    assert [r["order"] for r in cell["rounds"]] == [0, 1]
-    assert cell["summary"]["rounds"] == 2
+    rounds = len(cell["rounds"])
+    assert [r["order"] for r in cell["rounds"]] == list(range(rounds))
+    assert cell["summary"]["rounds"] == rounds >= 2
     assert cell["summary"]["samples"] == sum(len(r["samples_ns"]) for r in cell["rounds"]) >= 10
     assert cell["verdict"]["word"] in ("stable", "drifting", "throttled", "noisy")
     interpreter = Interpreter(colour_int8.read_bytes())
@@ -111,7 +113,7 @@ def test_a_grid_is_interleaved(run_cli, colour_int8: Path, colour_float: Path) -
     cells = measured(run)["cells"]
     assert len({(c["model"], c["threads"], c["delegate"]) for c in cells}) == 8
     order = sorted((r["order"], i) for i, c in enumerate(cells) for r in c["rounds"])
-    assert [i for _, i in order] == interleaved(8, 2, 3)
+    assert [i for _, i in order][:16] == interleaved(8, 2, 3)
     assert sorted([i for _, i in order][:8]) == list(range(8))
 
 

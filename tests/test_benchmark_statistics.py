@@ -72,6 +72,7 @@ def test_same_samples_give_the_same_summary() -> None:
     assert summarize(_steady(8)) != summarize(_steady(8, seed=1))
 
 
+@pytest.mark.slow
 def test_interval_holds_the_truth_where_that_of_pooled_samples_does_not() -> None:
     """Rounds differ by 1 %, samples within them by much less: 10 rounds are 10 observations."""
     dice = np.random.default_rng(5)

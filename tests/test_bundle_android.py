@@ -78,6 +78,7 @@ def test_the_rest_is_the_demo(app: Path) -> None:
     assert os.access(app / "gradlew", os.X_OK)
 
 
+@pytest.mark.slow
 def test_the_engine_replays_the_bundle(app: Path) -> None:
     """The engine's own JUnit tests, on this very bundle: every stage up to the input, in a JVM."""
     report = run_junit(app / _ASSETS.parent)
@@ -98,6 +99,7 @@ def test_models_are_packed_as_they_are(app: Path, tmp_path: Path) -> None:
     assert all(info.compress_type == zipfile.ZIP_STORED for info in models)
 
 
+@pytest.mark.slow
 def test_the_engine_notices_a_spoilt_bundle(app: Path, tmp_path: Path) -> None:
     assets = Path(shutil.copytree(app / _ASSETS.parent, tmp_path / "assets"))
     contract = dataclasses.replace(CONTRACT, fit="pad")

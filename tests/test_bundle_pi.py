@@ -407,6 +407,7 @@ def test_boards_that_can_not_run_it(copy: Path, tmp_path, scripts, code, message
     assert not (copy / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_wheels_that_lack_something(copy: Path) -> None:
     """Without a network pip takes what is in wheels/, or nothing."""
     (copy / "wheels").mkdir()
@@ -465,6 +466,7 @@ def _device(server: SshServer) -> str:
     return f"ssh:{server.host}"
 
 
+@pytest.mark.slow
 def test_install_over_ssh(
     run_cli, server, at_home: Path, model: Path, package: Path, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def _cell(median_ms: float, rounds: int = 10, *, spread: float = 0.005, **fields
 # --- how often it is wrong, and how often it sees
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [5, 10, 20])
 def test_a_model_in_one_run_with_itself(rounds: int) -> None:
     """At most 5 % called different; the machine drifts and is disturbed (see `Machine`)."""
@@ -71,6 +72,7 @@ def test_a_model_in_one_run_with_itself(rounds: int) -> None:
     assert called <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [5, 20])
 def test_a_model_in_two_runs_with_itself(rounds: int) -> None:
     """At most 5 % called different, where the test alone would call far more."""
@@ -94,6 +96,7 @@ def test_three_percent_are_found_in_one_run_of_15_rounds(factor: float, word: st
     assert found >= 45
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_ratio() -> None:
     held = 0
     for seed in range(100):
@@ -112,6 +115,7 @@ def test_pooled_samples_would_call_nearly_all_different() -> None:
     assert called >= 8
 
 
+@pytest.mark.slow
 def test_the_smallest_difference_is_shown_in_nine_of_ten_cases() -> None:
     found, tried = 0, 40
     for seed in range(tried):
@@ -490,6 +494,7 @@ def _places(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int
 _STRANGE = (None, True, 0, -1, 2**70, 1e308, -5.5, "", "x", "\x1b[31m", [], {}, [1], {"a": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_document_is_refused_or_harmless(tmp_path: Path, seed: int) -> None:
     profile = [{"index": 0, "op": "CONV_2D", "calls": 20, "total_ns": 1000}]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processor_time
 import pytest
 from conftest import randomize, write_picture, write_procedural
 
@@ -87,15 +88,17 @@ def lite0(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Lite0:
     output = tmp_path_factory.mktemp("out") / "lite0.tflite"
-    run = run_cli(
-        *("convert", "--int8", lite0_keras, "--data", imagenet_split[0]),
-        *("-o", output, "--layers"),
-    )
+    with processor_time.apart("edgekit convert on photos"):
+        run = run_cli(
+            *("convert", "--int8", lite0_keras, "--data", imagenet_split[0]),
+            *("-o", output, "--layers"),
+        )
     assert run.returncode == 0, run.stderr
     return Lite0(run, output, json.loads(output.with_name("lite0.tflite.json").read_text()))
 
 
 @pytest.mark.slow
+@pytest.mark.road
 def test_lite0_is_the_same_classifier(
     lite0: Lite0, lite0_float: Path, imagenet_split: tuple[Path, Path]
 ) -> None:
@@ -108,7 +111,6 @@ def test_lite0_is_the_same_classifier(
     assert 0.25 <= result.size_bytes / reference.size_bytes <= 0.35
 
 
-@pytest.mark.slow
 def test_lite0_has_no_float_op_and_a_pinned_input(lite0: Lite0) -> None:
     assert_int8_throughout(lite0.output)
     inspection = edgekit.inspect(lite0.output)
@@ -118,7 +120,6 @@ def test_lite0_has_no_float_op_and_a_pinned_input(lite0: Lite0) -> None:
     assert "int8 input = pixel - 128" in lite0.run.stdout
 
 
-@pytest.mark.slow
 def test_lite0_carries_contract_and_labels(lite0: Lite0, lite0_keras: Path) -> None:
     stored = keras_file.read_contract(lite0_keras)
     assert stored is not None
@@ -131,7 +132,6 @@ def test_lite0_carries_contract_and_labels(lite0: Lite0, lite0_keras: Path) -> N
         assert archive.read(labels).decode().splitlines()[7] == "cock"
 
 
-@pytest.mark.slow
 def test_lite0_runs_by_its_signature(lite0: Lite0, imagenet_split: tuple[Path, Path]) -> None:
     from ai_edge_litert.interpreter import Interpreter as Native
 
@@ -144,7 +144,6 @@ def test_lite0_runs_by_its_signature(lite0: Lite0, imagenet_split: tuple[Path, P
     np.testing.assert_array_equal(scores[0], Interpreter(model).invoke(value))
 
 
-@pytest.mark.slow
 def test_lite0_passport(lite0: Lite0, lite0_keras: Path) -> None:
     passport = lite0.passport
     for part, path in (("source", lite0_keras), ("output", lite0.output)):
@@ -168,7 +167,6 @@ def test_lite0_passport(lite0: Lite0, lite0_keras: Path) -> None:
     assert all(seconds >= 0 for seconds in passport["seconds"].values())
 
 
-@pytest.mark.slow
 def test_lite0_text_and_layers(lite0: Lite0) -> None:
     text = lite0.run.stdout
     assert "same top-1 as float on 100 calibration images" in text
@@ -267,6 +265,7 @@ def test_other_quantizations(
     assert low <= metrics.sqnr(reference, scores_of(conversion.output, tiny_photos)) <= high
 
 
+@pytest.mark.slow
 def test_io_types_change_no_answer(
     tiny_float: Path, tiny_int8: Conversion, tiny_photos: Path, tmp_path: Path
 ) -> None:

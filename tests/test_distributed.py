@@ -266,6 +266,7 @@ def test_several_machines_keep_no_time_budget(
         train(tmp_path, tmp_path / "m.keras", _RECIPE, distribute="multiworker", budget=60.0)
 
 
+@pytest.mark.slow
 def test_too_large_a_step_for_several_devices_asks_for_a_smaller_batch(keras3: Any) -> None:
     from edgekit.training.distribution import Cluster
 

@@ -397,6 +397,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_usable_store(tmp_path: Path) -> None:
     for label, name in enumerate(("a", "b")):
         for i in range(60):

@@ -34,6 +34,7 @@ def seeds(
     return fuzz.Seeds((tiny_float, colour), int8, tiny_keras, tiny_photos)
 
 
+@pytest.mark.slow
 def test_tflite(seeds: fuzz.Seeds, tmp_path: Path) -> None:
     tally = fuzz.run(seeds, tmp_path, tflite=150, keras=0, seed=20)
     assert tally.failures == []

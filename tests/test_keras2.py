@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import artefacts
 import numpy as np
 import pytest
 
@@ -27,6 +28,8 @@ if importlib.util.find_spec("tf_keras") is None:
         'tf_keras, which writes the models, is not installed: pip install "edgekit[keras2]"',
         allow_module_level=True,
     )
+
+pytestmark = pytest.mark.slow
 
 RAW = Overrides(normalization=NORMALIZATIONS["raw"])
 
@@ -97,29 +100,29 @@ for name in sys.argv[2:]:
 """
 
 
-def _write(folder: Path, *names: str) -> Path:
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-c", _WRITE, folder, *names],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert run.returncode == 0, run.stderr
-    return folder
+def _written(names: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def write(folder: Path) -> None:
+        run = subprocess.run(
+            [sys.executable, "-c", _WRITE, folder, *names.split()],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"},
+        )
+        assert run.returncode == 0, run.stderr
+
+    folder = tmp_path_factory.mktemp("keras2") / "files"
+    return artefacts.copy_of("keras2", folder, write, of=names, product=False)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _write(
-        tmp_path_factory.mktemp("keras2"), "functional", "nested", "untranslatable", "hard_sigmoid"
-    )
+    return _written("functional nested untranslatable hard_sigmoid", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def written_v3(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _write(tmp_path_factory.mktemp("keras2"), "mobilenet_v3")
+    return _written("mobilenet_v3", tmp_path_factory)
 
 
 def _float32(source: Path, output: Path) -> Conversion:
@@ -159,7 +162,6 @@ def test_a_translated_model_becomes_int8(written: Path, tmp_path: Path) -> None:
     ).tolist()[0][0][0] == [72, 72, 72]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_mobilenet_v3(written_v3: Path, tmp_path: Path, suffix: str) -> None:
     conversion = _float32(written_v3 / f"mobilenet_v3{suffix}", tmp_path / "m.tflite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import artefacts
 import numpy as np
 import pytest
 from conftest import write_picture
@@ -34,13 +36,19 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def uneven(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float model that plain int8 spoils and equalization mends."""
-    return uneven_model(keras3, tmp_path_factory.mktemp("uneven"))
+    folder = tmp_path_factory.mktemp("uneven") / "files"
+    return artefacts.copy_of("uneven", folder, _make_uneven) / "uneven.tflite"
 
 
 @pytest.fixture(scope="module")
 def photos(uneven: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """600 pictures labelled with the float model's answers: its accuracy is 100 %."""
-    return photos_labelled_by(uneven, tmp_path_factory.mktemp("data") / "photos", 600)
+    return uneven.with_name("photos")
+
+
+def _make_uneven(folder: Path) -> None:
+    model = uneven_model(importlib.import_module("keras"), folder)
+    photos_labelled_by(model, folder / "photos", 600)
 
 
 def test_a_promise_is_kept_by_the_first_rung_that_can(

@@ -633,6 +633,7 @@ def test_files_that_are_no_models(bench: Bench, tmp_path: Path) -> None:
     assert outcome.code == 3 and "is empty" in outcome.error
 
 
+@pytest.mark.slow
 def test_damaged_models_never_reach_the_runtime(program: Path, chain: Path, tmp_path: Path) -> None:
     sound = chain.read_bytes()
     dice = random.Random(3)

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import artefacts
 import numpy as np
+import processor_time
 import pytest
 import qat_support as support
 from conftest import randomize, write_procedural
@@ -154,6 +156,7 @@ def test_twin_is_the_float_graph_the_int8_file_and_the_way_back(name: str, tmp_p
     assert support.to_int8(exported.model, exported.ranges, of.contract) == again
 
 
+@pytest.mark.slow
 def test_layers_keep_the_names_of_nested_models(tmp_path: Path) -> None:
     from edgekit.converters.qat import twin
 
@@ -163,6 +166,7 @@ def test_layers_keep_the_names_of_nested_models(tmp_path: Path) -> None:
     assert any("classes" in name for name in names)
 
 
+@pytest.mark.slow
 def test_only_what_int8_rounds_is_rounded(tiny_keras: Path) -> None:
     from edgekit.converters.qat import twin
     from edgekit.converters.qat.layers import FakeQuant
@@ -255,23 +259,32 @@ def test_a_dead_channel_keeps_its_bias(keras3: Any, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("photos"), train=16, val=10)
+    return _photos(tmp_path_factory.mktemp("photos"))
+
+
+def _photos(folder: Path) -> Path:
+    return write_photos(folder, train=16, val=10)
 
 
 @pytest.fixture(scope="module")
-def fragile(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained classifier of colours that plain quantization hurts.
 
     Between two convolutions, channels are scaled up and down by factors up to 100 that cancel out:
     one range for all of them leaves few steps for most.
     """
+    folder = tmp_path_factory.mktemp("fragile") / "files"
+    return artefacts.copy_of("fragile", folder, _make_fragile) / "m.keras"
+
+
+def _make_fragile(folder: Path) -> None:
     import keras
 
     from edgekit import datasets, images
     from edgekit.contract import Contract
 
     contract = Contract(32, 32, (127.0,) * 3, (128.0,) * 3)
-    splits = datasets.open_splits(photos)
+    splits = datasets.open_splits(_photos(folder / "photos"))
     pictures = np.stack([images.load(e.path, contract) for e in splits.train])
     inputs = images.to_input(pictures, contract, np.float32)
     labels = np.array([e.label for e in splits.train])
@@ -291,20 +304,19 @@ def fragile(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (kernel, bias), (after, after_bias) = first.get_weights(), second.get_weights()
     first.set_weights([kernel * factors, bias * factors])
     second.set_weights([after / factors[:, None], after_bias])
-    path = tmp_path_factory.mktemp("fragile") / "m.keras"
+    path = folder / "m.keras"
     model.save(path)
     keras_file.add_contract(path, dataclasses.replace(contract, labels=splits.classes))
-    return path
 
 
 @pytest.fixture(scope="module")
 def trained(fragile: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The result of a training by all defaults but its length."""
     output = tmp_path_factory.mktemp("qat") / "q.keras"
-    return edgekit.qat(fragile, photos, output, **{**SHORT, "epochs": 8, "augmentation": NONE})
+    with processor_time.apart("edgekit qat"):
+        return edgekit.qat(fragile, photos, output, **{**SHORT, "epochs": 8, "augmentation": NONE})
 
 
-@pytest.mark.slow
 def test_training_brings_accuracy_back(trained: Any) -> None:
     assert trained.float_accuracy >= 0.9
     assert trained.before <= trained.float_accuracy - 0.1, "plain quantization should hurt here"
@@ -335,7 +347,6 @@ def test_reloads_in_a_fresh_process_without_custom_objects(trained: Any) -> None
     assert np.allclose(json.loads(done.stdout.splitlines()[-1]), here, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_converts_without_data_to_the_file_that_was_trained(trained: Any, tmp_path: Path) -> None:
     import keras
 
@@ -440,6 +451,7 @@ def test_a_time_budget_ends_it(fragile: Path, photos: Path, tmp_path: Path) -> N
     assert "time budget" in str(result)
 
 
+@pytest.mark.slow
 def test_the_start_is_kept_where_no_epoch_is_better(
     fragile: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -524,6 +536,7 @@ def test_refuses_what_can_not_be_trained(keras3: Any, photos: Path, tmp_path: Pa
     assert not output.exists() and not (tmp_path / "q.edgekit").exists()
 
 
+@pytest.mark.slow
 def test_data_are_brought_into_the_order_of_the_labels(
     fragile: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import artefacts
 import numpy as np
 import pytest
 from ladder_support import (
@@ -66,9 +68,14 @@ class Case:
 
 @pytest.fixture(scope="module")
 def uneven(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    folder = tmp_path_factory.mktemp("uneven")
-    model = uneven_model(keras3, folder)
-    return Case(model.read_bytes(), pictures_in(photos_labelled_by(model, folder / "photos", 160)))
+    folder = tmp_path_factory.mktemp("uneven") / "files"
+    made = artefacts.copy_of("uneven_for_rungs", folder, _make_uneven)
+    return Case((made / "uneven.tflite").read_bytes(), pictures_in(made / "photos"))
+
+
+def _make_uneven(folder: Path) -> None:
+    model = uneven_model(importlib.import_module("keras"), folder)
+    photos_labelled_by(model, folder / "photos", 160)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +83,7 @@ def tiny(tiny_float: Path, tiny_photos: Path) -> Case:
     return Case(tiny_float.read_bytes(), pictures_in(tiny_photos))
 
 
+@pytest.mark.slow
 def test_equalization_keeps_the_float_model_and_evens_its_channels(uneven: Case) -> None:
     found = equalization.equalize(uneven.plain, uneven.material, nothing)
     answers = run_all(found.base, uneven.others, CONTRACT)
@@ -110,6 +118,7 @@ def test_rounded_weights_are_what_the_quantizer_writes(
     assert moved > 0  # some went up where the nearest was down
 
 
+@pytest.mark.slow
 def test_rounding_and_bias_correction_serve_the_scores(uneven: Case) -> None:
     begun = equalization.equalize(uneven.plain, uneven.material, nothing)
     corrected = bias.correct_biases(begun, uneven.material, nothing)

@@ -385,6 +385,7 @@ def test_any_model_on_any_target(target: str) -> None:
         assert json.loads(json.dumps(placement.to_dict()))["target"] == placement.target
 
 
+@pytest.mark.slow
 def test_efficientnet_lite_maps_whole(run_cli, lite0_keras: Path, tmp_path: Path) -> None:
     """Converted to int8 with no photos: what the file computes is what counts here."""
     output = tmp_path / "lite0.tflite"
@@ -475,6 +476,7 @@ def test_reading_a_target_needs_no_level() -> None:
 # --- estimates
 
 
+@pytest.mark.slow
 def test_what_a_model_does(lite0_float: Path) -> None:
     """EfficientNet-Lite0: 385 M MACs and 4.65 M parameters, as the catalogue has them."""
     work = targets.work_of(tflite.read(lite0_float.read_bytes(), "lite0"))

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import artefacts
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -36,6 +37,8 @@ if importlib.util.find_spec("tensorflow_model_optimization") is None:
         'tensorflow-model-optimization is not installed: pip install "edgekit[tfmot]"',
         allow_module_level=True,
     )
+
+pytestmark = pytest.mark.slow
 
 TF = Overrides(normalization=NORMALIZATIONS["tf"])
 SIZE = 32
@@ -106,7 +109,12 @@ for name in ("trained", "annotated", "partial", "pruned", "four_bits"):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models that were made with tensorflow-model-optimization elsewhere."""
-    folder = tmp_path_factory.mktemp("tfmot")
+    return artefacts.copy_of(
+        "tfmot", tmp_path_factory.mktemp("tfmot") / "files", _write, product=False
+    )
+
+
+def _write(folder: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", _WRITE, folder],
         capture_output=True,
@@ -115,7 +123,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"},
     )
     assert run.returncode == 0, run.stderr
-    return folder
 
 
 # --- models that were quantized elsewhere
@@ -327,6 +334,12 @@ def _train(source: Path, contract: Contract, **options: Any) -> tfmot.Result:
 @pytest.fixture(scope="module")
 def colour_classifier(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A residual backbone inside a Sequential, with its own preprocessing; trained."""
+    folder = tmp_path_factory.mktemp("colours") / "files"
+    return artefacts.copy_of("colour_classifier", folder, _make_colour_classifier) / "m.keras"
+
+
+def _make_colour_classifier(folder: Path) -> None:
+    keras3 = importlib.import_module("keras")
     keras3.utils.set_random_seed(1)
     layers = keras3.layers
 
@@ -357,13 +370,10 @@ def colour_classifier(keras3: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     model.compile(keras3.optimizers.Adam(3e-3), loss)
     learned = _colours(24, 0)
     model.fit(learned.pictures.astype(np.float32), learned.labels, 16, 15, verbose=0)
-    source = tmp_path_factory.mktemp("colours") / "m.keras"
-    model.save(source)
-    keras_file.add_contract(source, Contract(SIZE, SIZE, labels=COLOURS))
-    return source
+    model.save(folder / "m.keras")
+    keras_file.add_contract(folder / "m.keras", Contract(SIZE, SIZE, labels=COLOURS))
 
 
-@pytest.mark.slow
 def test_a_nested_model_is_trained_to_int8(colour_classifier: Path) -> None:
     contract, _ = keras_file.read_contract(colour_classifier) or pytest.fail("no contract")
     epochs: list[EpochRow] = []
@@ -391,7 +401,6 @@ def test_a_nested_model_is_trained_to_int8(colour_classifier: Path) -> None:
         assert any(f"quant_{name}/" in tensor.name for tensor in graph.tensors), name
 
 
-@pytest.mark.slow
 def test_the_command_trains_photos_to_an_int8_file(colour_classifier: Path, tmp_path: Path) -> None:
     photos, output = tmp_path / "photos", tmp_path / "q.tflite"
     data = _colours(12, 3)
@@ -423,7 +432,6 @@ def test_the_command_trains_photos_to_an_int8_file(colour_classifier: Path, tmp_
     assert tflite.read_contract(output.read_bytes(), "q").labels == COLOURS
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("application", "options"),
     [
@@ -454,7 +462,6 @@ def test_applications_at_64_pixels(
     assert not [t.name for t in graph.tensors if t.is_float]
 
 
-@pytest.mark.slow
 def test_steps_are_timed(colour_classifier: Path) -> None:
     seconds = tfmot.step_seconds(colour_classifier, Contract(SIZE, SIZE), batch=8, steps=4)
     assert len(seconds) == 4
@@ -475,7 +482,6 @@ def test_pictures_and_labels_that_do_not_fit(colour_classifier: Path, written: P
         tfmot.Recipe(rate=20)
 
 
-@pytest.mark.slow
 def test_the_model_must_be_sound_fit_the_labels_and_be_unquantized(
     keras3: Any, colour_classifier: Path, written: Path, tmp_path: Path
 ) -> None:

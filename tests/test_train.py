@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import processor_time
 import pytest
 from conftest import COLOURS
 from training_support import (
@@ -73,7 +74,8 @@ def done(keras3: Any, photos: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         register_tiny(patch)
         patch.setenv("EDGEKIT_CACHE", str(folder / "cache"))
-        code, out, err = _command(photos, "-o", model, *_OPTIONS, *_SETTINGS, "--json")
+        with processor_time.apart("edgekit train"):
+            code, out, err = _command(photos, "-o", model, *_OPTIONS, *_SETTINGS, "--json")
     assert code == 0, err
     return _Run(model, json.loads(out), err)
 
@@ -222,6 +224,7 @@ def start(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", ["frozen", "train"])
 def test_unfreeze_and_batch_norm_change_only_what_they_say(
     photos: Path, tmp_path: Path, start: Path, batch_norm: str
@@ -311,6 +314,7 @@ def test_a_budget_that_is_spent_at_once_still_gives_a_model(photos: Path, tmp_pa
     assert trained.output.is_file()
 
 
+@pytest.mark.slow
 def test_tensorboard_log(photos: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 

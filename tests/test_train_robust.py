@@ -291,6 +291,7 @@ def test_an_interrupt_between_two_renames_leaves_the_old_outputs(
     assert model.read_text() == (tmp_path / "m.edgekit" / "metrics.json").read_text() == "old"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "done", "written", "said"),
     [
@@ -337,6 +338,7 @@ def _command(*arguments: object) -> int:
 # --- no number
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_best(photos: Path, tmp_path: Path) -> None:
     model = tmp_path / "m.keras"
     how = recipe(optimizer="sgd", rate=10.0, momentum=0.99, weight_decay=1.0, warmup=0.0, epochs=40)
@@ -585,6 +587,7 @@ def _listing(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_nothing_to_resume(photos: Path, tmp_path: Path) -> None:
     model = tmp_path / "m.keras"
     first = train(photos, model, recipe(epochs=0), resume=True)  # there is no state: it begins

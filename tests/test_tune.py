@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import processor_time
 import pytest
 from conftest import COLOURS, colour_picture, write_picture
 
@@ -101,7 +102,8 @@ def six(photos: Path, cache: Path, keras3: Any, tmp_path_factory: pytest.TempPat
             graphs.append(sum(type(o).__name__ == "FuncGraph" for o in gc.get_objects()))
 
     request = _request(photos, path, trials=6)
-    tuning = tune(request, Recipe(**_QUICK), _QUICK, Hooks(say=say))
+    with processor_time.apart("edgekit tune"):
+        tuning = tune(request, Recipe(**_QUICK), _QUICK, Hooks(say=say))
     return tuning, said, path, graphs
 
 
@@ -214,6 +216,7 @@ def test_same_command_goes_on(
     assert not said
 
 
+@pytest.mark.slow
 def test_choice_of_models_is_searched(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +294,7 @@ def test_ctrl_c_prints_the_best_so_far_and_the_trial_is_done_again(
     assert redone[0].settings == cut.settings
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_counted_and_the_search_goes_on(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "f.tune.db"
     calls = []

@@ -314,6 +314,7 @@ def test_the_file_carries_its_contract_and_keras_reads_it(keras3: Any, lite0_ker
     assert (model.name, model.output_shape) == ("efficientnet_lite0", (None, 1000))
 
 
+@pytest.mark.slow
 def test_other_classes_keep_the_backbone(keras3: Any, lite0_keras: Path, tmp_path: Path) -> None:
     path = zoo.create("efficientnet_lite0", tmp_path / "six.keras", classes=6)
     six, full = keras3.saving.load_model(path), keras3.saving.load_model(lite0_keras)

@@ -280,6 +280,7 @@ def test_every_block_can_be_frozen_at(keras3: Any, entry: Entry, size: int) -> N
         assert len(head.inputs) == 1
 
 
+@pytest.mark.slow
 def test_training_moves_every_weight(keras3: Any) -> None:
     for entry, size in ((_VIT, 48), (_SWIN, 64)):
         model = _build(entry, 5, size)

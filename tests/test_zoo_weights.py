@@ -101,6 +101,7 @@ def trained_file(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.mark.slow
 def test_keras_file_of_edgekit(trained: Any, trained_file: Path) -> None:
     model, contract = zoo.build("mobilenet_v3_small", classes=5, size=64, weights=trained_file)
     _equal(model, trained)
@@ -125,6 +126,7 @@ def test_files_that_keras_writes_itself(trained: Any, tmp_path: Path, suffix: st
     assert contract.normalization_name == "tf"
 
 
+@pytest.mark.slow
 def test_a_head_of_ones_own_is_left_out(keras3: Any, tmp_path: Path) -> None:
     base = keras3.applications.MobileNetV2(
         weights=None, include_top=False, pooling="avg", input_shape=(64, 64, 3)

@@ -79,7 +79,7 @@ def build(target: str, path: Path) -> bool:
     wanted = fingerprint(command)
     if path.exists() and stamp.exists() and stamp.read_text() == wanted + sha256(path):
         return False
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     subprocess.run([*command, "-o", str(temporary)], check=True, env=environment(), cwd=ROOT)
     size = temporary.stat().st_size
     if size > MOST_BYTES:
