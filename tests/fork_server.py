@@ -45,7 +45,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-#: What an interpreter or TensorFlow reads once, when it starts. PYTHONPATH alone is followed later.
+#: What an interpreter or TensorFlow reads once, when it starts.
 _READ_AT_START = (
     "PYTHON",
     "LC_",
@@ -64,6 +64,10 @@ _SET_FOR_TENSORFLOW = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "KERAS_BACKEND": "tensorflow",
 }
+#: What of that can be followed later, or is read later.
+_READ_LATER = {"PYTHONPATH", "TF_CONFIG"}
+#: Scripts that train, and that tests start.
+_SCRIPTS = ("distributed_worker.py", "tune_support.py", "kill_resume.py")
 #: The one `python -c` that is served: the export child, edgekit/converters/export.py.
 _EXPORT_CHILD = "from edgekit.converters.exporter import main"
 _LIMITS = (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_DATA, resource.RLIMIT_AS)
@@ -143,8 +147,10 @@ def _decoded(env: Sequence[bytes]) -> dict[str, str]:
 
 
 def _is_served(words: Sequence[str]) -> bool:
-    if words[0] != sys.executable:
+    if words[0] != sys.executable or len(words) < 2:
         return False
+    if Path(words[1]).is_absolute() and Path(words[1]).name in _SCRIPTS:
+        return True
     return words[1:3] == ["-m", "edgekit"] or (words[1:2] == ["-c"] and _EXPORT_CHILD in words[2])
 
 
@@ -165,7 +171,7 @@ class _Client:
 
     def fits(self, environment: dict[str, str]) -> bool:
         """Whether a process with these variables would have started as the server did."""
-        names = {*environment, *self._environment} - {"PYTHONPATH"}
+        names = {*environment, *self._environment} - _READ_LATER
         for name in names:
             if name.startswith(_READ_AT_START):
                 given = environment.get(name)
@@ -289,16 +295,16 @@ def _become(request: dict[str, Any], descriptors: list[int], middle: int) -> Non
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None  # what was imported asked for it before TMPDIR was this
-    how, what, *arguments = request["words"]
+    how, *arguments = request["words"]
     added = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    first = "" if how == "-c" else request["folder"]
+    first = {"-c": "", "-m": request["folder"]}.get(how, str(Path(how).parent))
     sys.path[:] = [first, *added, *(path for path in sys.path if path not in added)]
     sys.stdin = _stream(0, "r", "strict")
     sys.stdout = _stream(1, "w", "strict")
     sys.stderr = _stream(2, "w", "backslashreplace")
-    if how == "-m":
+    if how != "-c":  # the export child starts nothing
         _serve_own_children()
-    os._exit(_run(how, what, arguments))
+    os._exit(_run(how, arguments))
 
 
 def _place(descriptors: list[int], numbers: list[int]) -> None:
@@ -334,16 +340,19 @@ def _serve_own_children() -> None:
     subprocess._fork_exec = _fork_exec  # type: ignore[attr-defined]
 
 
-def _run(how: str, what: str, arguments: list[str]) -> int:
-    """Runs a module or a line of code as an interpreter would; returns the exit code."""
+def _run(how: str, arguments: list[str]) -> int:
+    """Runs a module, a line of code or a script as an interpreter would; returns the exit code."""
     code = 0
     try:
         if how == "-m":
-            sys.argv = [what, *arguments]
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
+            sys.argv = arguments
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        elif how == "-c":
+            sys.argv = ["-c", *arguments[1:]]
+            exec(compile(arguments[0], "<string>", "exec"), {"__name__": "__main__"})
         else:
-            sys.argv = ["-c", *arguments]
-            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+            sys.argv = [how, *arguments]
+            runpy.run_path(how, run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

@@ -2,7 +2,8 @@
 
 What a test costs is counted from its set-up to the end of its call: the processor time of this
 process and of all processes that it started and waited for. A fixture counts for the test that
-first asks for it. Not counted, since no test can help it, is what a run makes once for all: see `apart`.
+first asks for it. Not counted, since no test can help it, is what a run makes once for all: see
+`apart`.
 Processors differ, so seconds are those of the machine the limit was set on: a short work is timed
 at the start, and everything measured is scaled by it.
 """

@@ -76,6 +76,21 @@ def test_import_edgekit_is_light() -> None:
     assert not set(modules) & (_HEAVY | {"numpy", "cv2", "ai_edge_litert", "click"})
 
 
+@pytest.mark.slow
+def test_collecting_the_tests_imports_no_tensorflow() -> None:
+    code = (
+        "import pytest, sys\n"
+        "assert pytest.main(['--collect-only', '-q', '-p', 'no:xdist']) == 0\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=_ROOT
+    )
+    packages = set(done.stdout.splitlines()[-1].split())
+    assert "numpy" in packages
+    assert not packages & (_HEAVY - {"h5py"})
+
+
 def test_inspect_needs_no_runtime(colour_int8: Path) -> None:
     code, packages, output = _run("inspect", colour_int8)
     assert code == 0
