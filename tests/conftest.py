@@ -42,6 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
         artefacts.remove_old()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The cases of a suite that several files inherit are those of the file's class."""
+    for name, table in (("trap", "traps"), ("unsaid_of", "unsaid")):
+        if name in metafunc.fixturenames:
+            cases = getattr(metafunc.cls, table)
+            metafunc.parametrize(name, cases.values(), ids=cases)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     processor_time.summarize(terminalreporter)
 

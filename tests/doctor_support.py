@@ -154,34 +154,43 @@ def of(findings: tuple[Finding, ...], what: str) -> Finding:
     return found
 
 
-def assert_trap(trap: Trap) -> None:
-    """One finding, and one alone, says of these facts what is to be said."""
-    facts, what, state, mend, needed_for = trap
-    found = of(judge(facts), what)
-    assert (found.state, found.mend, found.needed_for) == (state, mend, needed_for), found
-    assert found.detail, found
-    assert set(found.needed_for) <= {EVERY, *PURPOSES}, found
+class AreaTests:
+    """What holds for the rules of every area; a test file inherits it and gives its tables.
 
+    Attributes:
+        area: The module whose RULES are tested.
+        traps: What is to be said of facts: one finding says it, and one alone.
+        unsaid: Facts, and what isn't said of them: another rule says it, or it is of no use there.
+        judging_nothing: Rules that need no trap.
+    """
 
-def assert_unsaid(facts: Facts, what: str) -> None:
-    """Another rule says it, or it is of no use there."""
-    assert what not in [finding.what for finding in judge(facts)]
+    area: ModuleType
+    traps: Mapping[str, Trap]
+    unsaid: Mapping[str, tuple[Facts, str]] = {}
+    judging_nothing: Sequence[str] = ()
 
+    def test_trap(self, trap: Trap) -> None:
+        facts, what, state, mend, needed_for = trap
+        found = of(judge(facts), what)
+        assert (found.state, found.mend, found.needed_for) == (state, mend, needed_for), found
+        assert found.detail, found
+        assert set(found.needed_for) <= {EVERY, *PURPOSES}, found
 
-def rules_without_a_trap(
-    area: ModuleType, traps: Mapping[str, Trap], judging_nothing: Sequence[str] = ()
-) -> list[str]:
-    """The rules of an area that find none of its traps, besides those that judge nothing."""
-    return [
-        rule.__name__
-        for rule in area.RULES
-        if rule.__name__ not in judging_nothing
-        and not any(
-            (what, state) == (finding.what, finding.state)
-            for facts, what, state, _, _ in traps.values()
-            for finding in rule(facts)
-        )
-    ]
+    def test_what_is_not_said(self, unsaid_of: tuple[Facts, str]) -> None:
+        facts, what = unsaid_of
+        assert what not in [finding.what for finding in judge(facts)]
+
+    def test_every_rule_has_a_trap_that_only_it_finds(self) -> None:
+        assert not [
+            rule.__name__
+            for rule in self.area.RULES
+            if rule.__name__ not in self.judging_nothing
+            and not any(
+                (what, state) == (finding.what, finding.state)
+                for facts, what, state, _, _ in self.traps.values()
+                for finding in rule(facts)
+            )
+        ]
 
 
 def program(folder: Path, name: str, text: str) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from doctor_support import (
+    AreaTests,
     Trap,
-    assert_trap,
-    assert_unsaid,
     board,
     local,
     phone,
-    rules_without_a_trap,
 )
 
 from edgekit.doctor.areas import accelerators
@@ -100,15 +97,5 @@ UNSAID: dict[str, tuple[Facts, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAPS)
-def test_trap(name: str) -> None:
-    assert_trap(TRAPS[name])
-
-
-def test_every_rule_has_a_trap_that_only_it_finds() -> None:
-    assert rules_without_a_trap(accelerators, TRAPS) == []
-
-
-@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
-def test_what_is_not_said(facts: Facts, what: str) -> None:
-    assert_unsaid(facts, what)
+class TestAccelerators(AreaTests):
+    area, traps, unsaid = accelerators, TRAPS, UNSAID

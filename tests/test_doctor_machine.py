@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
 from doctor_support import (
     ON_DEVICE,
     RPI_IMAGER,
+    AreaTests,
     Trap,
     armv7,
-    assert_trap,
-    assert_unsaid,
     board,
     desk,
     host,
     local,
     of,
     phone,
-    rules_without_a_trap,
 )
 
 from edgekit.doctor.areas import machine
@@ -88,18 +85,9 @@ UNSAID: dict[str, tuple[Facts, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAPS)
-def test_trap(name: str) -> None:
-    assert_trap(TRAPS[name])
-
-
-def test_every_rule_has_a_trap_that_only_it_finds() -> None:
-    assert rules_without_a_trap(machine, TRAPS, ["processor"]) == []
-
-
-@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
-def test_what_is_not_said(facts: Facts, what: str) -> None:
-    assert_unsaid(facts, what)
+class TestMachine(AreaTests):
+    area, traps, unsaid = machine, TRAPS, UNSAID
+    judging_nothing = ("processor",)
 
 
 def test_powersave_of_drivers_that_follow_the_load() -> None:

@@ -10,13 +10,11 @@ import pytest
 from doctor_support import (
     CONVERT,
     NO_GL,
+    AreaTests,
     Trap,
-    assert_trap,
-    assert_unsaid,
     local,
     needing,
     packages,
-    rules_without_a_trap,
 )
 
 from edgekit.doctor import EVERY, requirements
@@ -151,18 +149,8 @@ UNSAID: dict[str, tuple[Facts, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAPS)
-def test_trap(name: str) -> None:
-    assert_trap(TRAPS[name])
-
-
-def test_every_rule_has_a_trap_that_only_it_finds() -> None:
-    assert rules_without_a_trap(area, TRAPS) == []
-
-
-@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
-def test_what_is_not_said(facts: Facts, what: str) -> None:
-    assert_unsaid(facts, what)
+class TestPackages(AreaTests):
+    area, traps, unsaid = area, TRAPS, UNSAID
 
 
 # --- the pins

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
 from doctor_support import (
     CONVERT,
+    AreaTests,
     Trap,
-    assert_trap,
-    assert_unsaid,
     board,
     local,
     packages,
     phone,
-    rules_without_a_trap,
 )
 
 from edgekit.doctor import EVERY
@@ -67,15 +64,5 @@ UNSAID: dict[str, tuple[Facts, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAPS)
-def test_trap(name: str) -> None:
-    assert_trap(TRAPS[name])
-
-
-def test_every_rule_has_a_trap_that_only_it_finds() -> None:
-    assert rules_without_a_trap(python, TRAPS) == []
-
-
-@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
-def test_what_is_not_said(facts: Facts, what: str) -> None:
-    assert_unsaid(facts, what)
+class TestPython(AreaTests):
+    area, traps, unsaid = python, TRAPS, UNSAID

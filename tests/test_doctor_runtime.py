@@ -5,23 +5,20 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import pytest
 from doctor_support import (
     NO_GL,
     ON_DEVICE,
     RPI_IMAGER,
     WORKS,
+    AreaTests,
     Trap,
     armv7,
-    assert_trap,
-    assert_unsaid,
     board,
     local,
     needing,
     of,
     packages,
     phone,
-    rules_without_a_trap,
 )
 
 from edgekit.doctor import EVERY
@@ -224,18 +221,8 @@ UNSAID: dict[str, tuple[Facts, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAPS)
-def test_trap(name: str) -> None:
-    assert_trap(TRAPS[name])
-
-
-def test_every_rule_has_a_trap_that_only_it_finds() -> None:
-    assert rules_without_a_trap(runtime, TRAPS) == []
-
-
-@pytest.mark.parametrize(("facts", "what"), UNSAID.values(), ids=UNSAID)
-def test_what_is_not_said(facts: Facts, what: str) -> None:
-    assert_unsaid(facts, what)
+class TestRuntime(AreaTests):
+    area, traps, unsaid = runtime, TRAPS, UNSAID
 
 
 def test_a_board_that_runs_models_by_python_only() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from doctor_support import Trap, assert_trap, local, of, program, rules_without_a_trap, without
+from doctor_support import AreaTests, Trap, board, local, of, program, without
 
 from edgekit.doctor.areas import tools
 from edgekit.doctor.desk import gather
@@ -85,13 +85,11 @@ TRAPS: dict[str, Trap] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAPS)
-def test_trap(name: str) -> None:
-    assert_trap(TRAPS[name])
+UNSAID = {"adb is of use on the desk alone": (board(), "adb")}
 
 
-def test_every_rule_has_a_trap_that_only_it_finds() -> None:
-    assert rules_without_a_trap(tools, TRAPS) == []
+class TestTools(AreaTests):
+    area, traps, unsaid = tools, TRAPS, UNSAID
 
 
 def test_stand_ins_for_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
