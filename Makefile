@@ -6,13 +6,13 @@ BIN := $(VENV)/bin
 # As many test processes as processors; a file's tests stay together until one of them runs dry.
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-long test-all check lint native native-here kotlin wheel clean
+.PHONY: demo test test-long test-all check lint native kotlin wheel clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python benchmarks/demo.py
 
 # The fast circle: linters, types, every test that is not slow, and one whole road of each verb.
-test: lint native-here
+test: lint native
 	$(PYTEST) -m "not slow or road"
 
 # The rest: kills at random moments, matrices over families, emulation, a browser, other runtimes.
@@ -32,9 +32,6 @@ lint: $(VENV)/dev.installed
 # The benchmark binary for x86-64, aarch64 and armv7, with no system toolchain.
 native: $(VENV)/dev.installed
 	$(BIN)/python benchmarks/native/build.py
-
-native-here: $(VENV)/dev.installed
-	$(BIN)/python benchmarks/native/build.py here
 
 # The compiler that the Android app's Kotlin is checked with; where there is no npm, tests skip.
 kotlin: $(VENV)/dev.installed

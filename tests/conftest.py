@@ -22,6 +22,7 @@ import numpy as np
 import processor_time
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from devices_support import SshServer, ssh_server
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start too;
 # several tests send it.
@@ -37,7 +38,7 @@ _SIZE, _POOL = 32, 8
 
 def pytest_configure(config: pytest.Config) -> None:
     fork_server.install()
-    config.pluginmanager.register(processor_time.Rule())
+    config.pluginmanager.register(processor_time.Rule(config))
     if not hasattr(config, "workerinput"):
         artefacts.remove_old()
 
@@ -135,6 +136,12 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A real SSH server on loopback."""
+    yield from ssh_server(tmp_path_factory.mktemp("ssh") / "server")
 
 
 @pytest.fixture(scope="session")

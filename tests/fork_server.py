@@ -226,7 +226,7 @@ def main() -> None:
     """Imports everything, then forks until the client is gone."""
     line = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what was forked
-    sys.path[:] = [path for path in sys.path if path and path != os.path.dirname(__file__)]  # noqa: PTH120
+    sys.path.remove(str(Path(__file__).parent))  # the folder of the script
     _import_all()
     line.send(b"ready")
     _serve(line)
@@ -244,7 +244,7 @@ def _import_all() -> None:
     import edgekit
 
     for module in pkgutil.walk_packages(edgekit.__path__, "edgekit."):
-        # tfmot takes Keras 2 for the whole of its process.
+        # tfmot takes Keras 2 for the whole of its process, which then isn't forked from here.
         if ".tfmot" not in module.name and not module.name.endswith("__main__"):
             with contextlib.suppress(ImportError):
                 importlib.import_module(module.name)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -62,9 +64,14 @@ def _work() -> float:
 
 
 class Rule:
-    """The pytest plugin that counts, refuses, and says at the end what took longest."""
+    """The pytest plugin that counts, and refuses.
 
-    def __init__(self) -> None:
+    Beside other test processes a test takes up to twice as long as alone, so there it is only
+    noted, and those that are noted are run again when the others are done, alone.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._beside_others = hasattr(config, "workerinput")
         self._scale = _scale()
         self._spent = self._apart = self._seconds = 0.0
 
@@ -79,29 +86,43 @@ class Rule:
             self._seconds = spent() - self._spent - (sum(_apart.values()) - self._apart)
         if call.when != "teardown":
             return
-        slow = item.get_closest_marker("slow") is not None
-        seconds = self._seconds * self._scale
-        if seconds > LIMIT and not slow:
-            # Processors that share a core are slower while others work: as it is now?
-            seconds = self._seconds * min(self._scale, _scale())
+        seconds, slow = self._seconds * self._scale, item.get_closest_marker("slow") is not None
         report.user_properties.append(("processor seconds", round(seconds, 2)))
         report.user_properties.append(("slow", slow))
-        if seconds > LIMIT and not slow and report.passed:
+        if seconds > LIMIT and not slow and report.passed and not self._beside_others:
             report.outcome = "failed"
             report.longrepr = (
                 f"{item.nodeid} took {seconds:.1f} s of processor time (of the reference machine), "
                 f"more than {LIMIT:g}. Make it cheaper, or mark it slow; docs/testing.md says how."
             )
 
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Runs again, alone, what seemed too slow beside others."""
+        reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+        if self._beside_others or not session.config.pluginmanager.has_plugin("dsession"):
+            return
+        noted = [name for seconds, name, slow in _counted(reporter) if seconds > LIMIT and not slow]
+        if noted:
+            reporter.write_line(f"\n{len(noted)} seemed slow beside others; alone:", flush=True)
+            command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *noted]
+            if subprocess.run(command, cwd=session.config.rootpath, check=False).returncode:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-def summarize(reporter: Any) -> None:
-    """Writes the dearest tests, and marks that aren't needed, below the results."""
-    tests: list[tuple[float, str, bool]] = []
+
+def _counted(reporter: Any) -> list[tuple[float, str, bool]]:
+    """(seconds, test, whether it is marked slow) of all tests of a run."""
+    tests = []
     for reports in reporter.stats.values():
         for report in reports:
             said = dict(getattr(report, "user_properties", ()))
             if getattr(report, "when", "") == "teardown" and "processor seconds" in said:
                 tests.append((said["processor seconds"], report.nodeid, said["slow"]))
+    return tests
+
+
+def summarize(reporter: Any) -> None:
+    """Writes the dearest tests, and marks that aren't needed, below the results."""
+    tests = _counted(reporter)
     if not tests:
         return
     total = sum(seconds for seconds, _, _ in tests)

@@ -26,6 +26,9 @@ _HARNESS = Path(__file__).resolve().parent / "android" / "Harness.java"
 Java = Callable[..., str]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def java(tmp_path_factory: pytest.TempPathFactory) -> Java:
     """Runs the harness around the engine."""
@@ -61,7 +64,6 @@ def _side(rng: np.random.Generator) -> int:
     return round(4000 ** rng.random())
 
 
-@pytest.mark.slow
 def test_200_random_pictures(java: Java, tmp_path: Path) -> None:
     """Odd sizes, extreme aspect ratios, every EXIF orientation, every input type."""
     rng = np.random.default_rng(20)
@@ -140,7 +142,6 @@ def _verify(java: Java, golden: Path, folder: Path | None = None) -> dict:
     return json.loads(java("verify", golden, folder or golden.parent))
 
 
-@pytest.mark.slow
 def test_golden_vectors_are_replayed(java: Java, golden: Path) -> None:
     found = _verify(java, golden / "model.golden.zip")
     assert found == {
@@ -198,7 +199,6 @@ def test_golden_vectors_of_another_model(java: Java, golden: Path, tmp_path: Pat
     assert _verify(java, golden / "model.golden.zip", model.parent)["of_model"] is False
 
 
-@pytest.mark.slow
 def test_damaged_assets_are_told(java: Java, golden: Path, tmp_path: Path) -> None:
     """A sentence for the banner, never another exception."""
     data = (golden / "model.golden.zip").read_bytes()

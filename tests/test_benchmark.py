@@ -24,7 +24,6 @@ from devices_support import (
     SshServer,
     StandInAdb,
     assert_nothing_left,
-    ssh_server,
     tmpfs,
     wait_until,
 )
@@ -55,11 +54,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "device"
     monkeypatch.setenv("EDGEKIT_DEVICE_FOLDER", str(path))
     return path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    yield from ssh_server(tmp_path_factory.mktemp("ssh") / "server")
 
 
 @pytest.fixture

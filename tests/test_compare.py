@@ -87,6 +87,7 @@ def test_a_model_in_two_runs_with_itself(rounds: int) -> None:
     assert by_the_test > (20 if rounds == 20 else 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "word"), [(1.03, "slower"), (1 / 1.03, "faster")])
 def test_three_percent_are_found_in_one_run_of_15_rounds(factor: float, word: str) -> None:
     found = 0

@@ -26,7 +26,6 @@ from devices_support import (
     fill,
     leftovers,
     processes,
-    ssh_server,
     tmpfs,
     userland,
     wait_until,
@@ -37,11 +36,6 @@ from edgekit.errors import RuntimeFailure, UnreadableError, UsageError
 
 #: `local` is this machine with its own tools; the next two are what routers and phones have.
 ROADS = ("local", "busybox", "toybox", "ssh", "adb", "adb-old")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    yield from ssh_server(tmp_path_factory.mktemp("ssh") / "server")
 
 
 @pytest.fixture(autouse=True)

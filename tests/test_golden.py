@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import COLOURS, colour_picture, write_picture, zip_of
-from devices_support import SshServer, assert_nothing_left, ssh_server
+from devices_support import assert_nothing_left
 
 import edgekit
 from edgekit import images, tflite, zipped
@@ -443,11 +443,6 @@ def device_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "device"
     monkeypatch.setenv("EDGEKIT_DEVICE_FOLDER", str(path))
     return path
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    yield from ssh_server(tmp_path_factory.mktemp("ssh") / "server")
 
 
 @pytest.mark.parametrize("tool", [(), ("--python",)])

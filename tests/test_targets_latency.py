@@ -177,6 +177,7 @@ def test_an_old_line_and_a_broken_one(data_home: Path) -> None:
 # --- as the commands have it
 
 
+@pytest.mark.slow
 def test_the_work_is_kept_and_used(run_cli: Cli, colour_int8: Path, data_home: Path) -> None:
     effort = ("--rounds", "1", "--min-time", "20ms", "--max-time", "1s", "--threads", "1")
     assert run_cli("benchmark", colour_int8, *effort).returncode == 0

@@ -153,6 +153,7 @@ def test_a_backbone_leaves_the_head_random(trained: Any, tmp_path: Path) -> None
     _equal(model, trained, but=["conv_2", "logits"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["keras", "weights.h5"])
 def test_the_torch_layout_stays_what_it_is(keras3: Any, tmp_path: Path, suffix: str) -> None:
     from edgekit.training.zoo.assembly import assemble

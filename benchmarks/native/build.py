@@ -2,8 +2,8 @@
 
     python benchmarks/native/build.py [TARGET...] [-o DIR]
 
-TARGET is x86_64, aarch64 or armv7l, or `here`: this machine's, if it is one of them; all three by
-default. What is up to date is left alone. The programs need glibc 2.17 or later and nothing else.
+TARGET is x86_64, aarch64 or armv7l; all three by default. What is up to date is left alone. The
+programs need glibc 2.17 or later and nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import importlib.util
 import os
-import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -49,8 +48,6 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, metavar="DIR")
     arguments = parser.parse_args()
     targets = arguments.targets or list(TARGETS)
-    if targets == ["here"]:
-        targets = [target for target in TARGETS if target == platform.machine()]
     unknown = set(targets) - set(TARGETS)
     if unknown:
         parser.error(f"unknown target {', '.join(sorted(unknown))}; known: {', '.join(TARGETS)}")
