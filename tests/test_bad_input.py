@@ -653,7 +653,7 @@ def test_temporary_disk_that_fills(
     tiny_disk: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tiny_disk("size=8k")))
+    monkeypatch.setenv("TMPDIR", str(tiny_disk("size=4k")))
     monkeypatch.setattr(tempfile, "tempdir", None)
     arguments = ("convert", small_keras, "--preprocess", "unit", "-o", "out.tflite")
     text = shell.refuses(RuntimeFailure, "o space", *arguments)

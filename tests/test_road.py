@@ -55,7 +55,7 @@ def test_from_a_folder_of_photos_to_the_device(
     assert converted["results"]["top1_agreement_with_float"] >= 0.9
     compared = edgekit("evaluate", keras, model, "--data", photos / "val")["models"]
     assert compared[1]["accuracy"]["top1"] >= 0.8 and compared[1]["agreement"] >= 0.9
-    (answer,) = edgekit("predict", model, next((photos / "val" / "bees").iterdir()))["images"]
+    answer = edgekit("predict", model, next((photos / "val" / "bees").iterdir()))
     assert {score["label"] for score in answer["scores"]} == {"ants", "bees"}
     assert edgekit("verify", model, "--on", board)["verified"]
     brief = ("--rounds", 2, "--min-time", "20ms", "--max-time", "1s")
