@@ -11,6 +11,7 @@ is asked for its answers after that: `scored`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -48,7 +49,6 @@ def main(serve: Callable[[dict[str, Any], TextIO], None] | None = None) -> int:
     try:
         (serve or _serve)(request, events)
     except Exception as error:
-        traceback.print_exc()
         known = _known(error, request)
         send(
             events,
@@ -57,6 +57,8 @@ def main(serve: Callable[[dict[str, Any], TextIO], None] | None = None) -> int:
             message=known.message,
             hint=known.hint,
         )
+        with contextlib.suppress(OSError):  # the log's disk may be what is full
+            traceback.print_exc()
         return known.exit_code
     return 0
 

@@ -22,10 +22,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import processor_time
 from conftest import build_colour_model, colour_picture
 from deploy_support import classifier
 
 ROOT = Path(__file__).resolve().parent.parent
+#: On the reference machine of processor_time.py.
 HELP_SECONDS = 0.3
 MACHINES = ("x86_64", "aarch64", "armv7l")
 
@@ -76,7 +78,8 @@ def use(work: Path, edgekit: Path) -> None:
         start = time.perf_counter()
         run(edgekit, "--help")
         seconds.append(time.perf_counter() - start)
-    check(min(seconds) < HELP_SECONDS, f"edgekit --help took {min(seconds):.2f} s")
+    fastest = min(seconds) * processor_time.scale()
+    check(fastest < HELP_SECONDS, f"edgekit --help took {fastest:.2f} s")
 
     check("int8" in run(edgekit, "inspect", model).stdout, "edgekit inspect works")
     said = run(edgekit, "predict", model, photo, "--preprocess", "raw", "--labels", labels).stdout

@@ -46,7 +46,7 @@ def apart(what: str) -> Iterator[None]:
         _apart[what] += spent() - before - (sum(_apart.values()) - inside)
 
 
-def _scale() -> float:
+def scale() -> float:
     """What a second of this machine is on the reference machine."""
     return _REFERENCE / min(_work() for _ in range(5))
 
@@ -72,7 +72,7 @@ class Rule:
 
     def __init__(self, config: pytest.Config) -> None:
         self._beside_others = hasattr(config, "workerinput")
-        self._scale = _scale()
+        self._scale = scale()
         self._spent = self._apart = self._seconds = 0.0
 
     @pytest.hookimpl(tryfirst=True)
