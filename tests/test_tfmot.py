@@ -54,6 +54,7 @@ from tensorflow_model_optimization.python.core.quantization.keras.experimental.d
 
 folder, layers, rng = sys.argv[1], keras.layers, np.random.default_rng(5)
 quantization = tfmot.quantization.keras
+keras.utils.set_random_seed(5)
 colours, noise = rng.uniform(-0.8, 0.8, (96, 1, 1, 3)), rng.uniform(-0.2, 0.2, (96, 32, 32, 3))
 images = (colours + noise).astype(np.float32)
 
