@@ -229,7 +229,8 @@ def write_legacy(model: Any, path: Path, layers: list[Any] | None = None) -> Non
     with h5py.File(path, "w") as file:
         names = []
         for number, layer in enumerate(layers or model.layers):
-            name = layer.name if layer.name == "normalization" else f"old_{number}/{number}"
+            normalizes = type(layer).__name__ == "Normalization"
+            name = "normalization" if normalizes else f"old_{number}/{number}"
             group = file.create_group(name)
             arrays = [f"{name}/array_{i}:0".encode() for i in range(len(layer.weights))]
             group.attrs["weight_names"] = np.array(arrays) if arrays else np.zeros(0)
