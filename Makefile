@@ -21,7 +21,7 @@ test-long: native kotlin
 
 test-all: test test-long
 
-# Seconds: linters, types, and the tests of what changed since the last commit (or since SINCE).
+# Linters, types, and the fast tests of what changed since the last commit (or since SINCE).
 check: lint
 	$(BIN)/python tests/changed.py $(SINCE)
 
