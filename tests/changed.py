@@ -35,8 +35,10 @@ def _changed(since: str) -> set[Path]:
     lines = []
     for command in (["diff", "--name-only", since], ["ls-files", "--others", "--exclude-standard"]):
         said = subprocess.run(
-            ["git", *command], cwd=ROOT, check=True, capture_output=True, text=True
+            ["git", *command], cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True
         )
+        if said.returncode:  # git has said why
+            sys.exit(said.returncode)
         lines += said.stdout.splitlines()
     return {Path(line) for line in lines}
 
