@@ -49,6 +49,9 @@ def main(serve: Callable[[dict[str, Any], TextIO], None] | None = None) -> int:
     try:
         (serve or _serve)(request, events)
     except Exception as error:
+        # First, since the parent ends this process once it has the error.
+        with contextlib.suppress(OSError):  # the log's disk may be what is full
+            traceback.print_exc()
         known = _known(error, request)
         send(
             events,
@@ -57,8 +60,6 @@ def main(serve: Callable[[dict[str, Any], TextIO], None] | None = None) -> int:
             message=known.message,
             hint=known.hint,
         )
-        with contextlib.suppress(OSError):  # the log's disk may be what is full
-            traceback.print_exc()
         return known.exit_code
     return 0
 
