@@ -3,6 +3,7 @@
     python tests/faults.py draw FAULTS.json --seed 15 --count 30
     python tests/faults.py reach FAULTS.json COPY REACHED.json [PYTEST ARGUMENT...]
     python tests/faults.py judge FAULTS.json REACHED.json COPY JUDGED.json [--marked EXPRESSION]
+        [--first JUDGED.json] [--seconds 1800]
     python tests/faults.py table FAULTS.json JUDGED.json...
 
 A fault is one small change inside a function: a comparison, an arithmetic operation, a constant, a
@@ -29,15 +30,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-#: The longest that the tests of one fault may take. A fault that hangs is found.
-SECONDS = 1800
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -251,50 +250,88 @@ def reach(faults: list[Fault], copy: Path, arguments: list[str]) -> dict[str, li
 
 
 def judge(
-    faults: list[Fault], reached: dict[str, list[str]], copy: Path, marked: str, output: Path
+    faults: list[Fault],
+    reached: dict[str, list[str]],
+    copy: Path,
+    output: Path,
+    marked: str = "",
+    first: Path | None = None,
+    seconds: int = 1800,
 ) -> None:
-    """Puts in each fault in turn and runs the tests that came by, until one fails."""
-    python = copy / ".venv" / "bin" / "python"
+    """Puts in each fault in turn and runs the tests that came by, until one fails.
+
+    A test that fails without the fault too has found nothing, and is left out. A fault whose tests
+    don't end counts as not found.
+
+    Args:
+        output: The verdicts; those it has already are kept.
+        marked: pytest's -m.
+        first: Verdicts of another suite: what found a fault there is tried first.
+        seconds: The longest that the tests of one fault may take.
+    """
+    suite = _Suite(copy, marked, seconds)
+    hints = json.loads(first.read_text()) if first else {}
     verdicts: dict[str, Any] = json.loads(output.read_text()) if output.exists() else {}
+    breadth = Counter(test for tests in reached.values() for test in tests)
     for number, fault in enumerate(faults):
         if str(number) in verdicts:
             continue
-        tests = [t for t in reached[str(number)] if t and t != "outside"]
-        files = {t for t in tests if "::" not in t}
-        tests = [t for t in tests if t.partition("::")[0] not in files] + sorted(files)
-        start, code, tail = time.monotonic(), 5, ""
-        if tests:
-            path = copy / fault.file
-            source = path.read_bytes()
-            with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
-                listed.write("\n".join(tests))
-                listed.flush()
-                command = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-                command += ["-m", marked] if marked else []
-                try:
-                    path.write_bytes(fault.put_into(source))
-                    done = subprocess.run(
-                        [*map(str, command), f"@{listed.name}"],
-                        cwd=copy,
-                        capture_output=True,
-                        text=True,
-                        check=False,
-                        timeout=SECONDS,
-                    )
-                    code = done.returncode
-                    lines = [
-                        x for x in done.stdout.splitlines() if x.startswith(("FAILED", "ERROR"))
-                    ]
-                    tail = lines[0] if lines else done.stdout.strip().splitlines()[-1]
-                except subprocess.TimeoutExpired:
-                    code, tail = 1, f"no end within {SECONDS} s"
-                finally:
-                    path.write_bytes(source)
-        # 5: no test came by, or none has that mark.
-        verdict = {"found": code not in (0, 5), "by": tail, "tests": len(tests)}
-        verdicts[str(number)] = {**verdict, "seconds": round(time.monotonic() - start)}
+        tests = [test for test in reached[str(number)] if test not in ("", "outside")]
+        files = {test for test in tests if "::" not in test}
+        tests = [test for test in tests if test.partition("::")[0] not in files] + sorted(files)
+        # What comes by at few places probably is about this one.
+        hint = hints.get(str(number), {}).get("by")
+        tests.sort(key=lambda test: (test != hint, breadth[test]))
+        start, path = time.monotonic(), copy / fault.file
+        source, failing = path.read_bytes(), list[str]()
+        while True:
+            try:
+                path.write_bytes(fault.put_into(source))
+                by = suite.first_failure(tests, failing)
+            finally:
+                path.write_bytes(source)
+            if by in ("", "pytest") or not suite.first_failure([by], []):
+                break
+            failing.append(by)
+        taken = round(time.monotonic() - start)
+        verdicts[str(number)] = {"found": bool(by), "by": by, "tests": len(tests), "seconds": taken}
         output.write_text(json.dumps(verdicts, indent=1))
         print(number, fault.file, fault.function, verdicts[str(number)], flush=True)
+
+
+@dataclass(frozen=True)
+class _Suite:
+    copy: Path
+    marked: str
+    seconds: int
+
+    def first_failure(self, tests: list[str], without: list[str]) -> str:
+        """Runs tests until one fails: its name, or nothing; `pytest` where that can't start."""
+        if not tests:
+            return ""
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
+            listed.write("\n".join(tests))
+            listed.flush()
+            command = [self.copy / ".venv" / "bin" / "python", "-m", "pytest", "-x", "-q"]
+            command += ["-p", "no:cacheprovider", "-m", self.marked, f"@{listed.name}"]
+            command += [f"--deselect={test}" for test in without]
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=self.copy,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=self.seconds,
+                )
+            except subprocess.TimeoutExpired:
+                return ""
+        if done.returncode in (0, 5):  # 5: none has that mark
+            return ""
+        for line in done.stdout.splitlines():
+            if line.startswith(("FAILED ", "ERROR ")):
+                return line.split(" ", 1)[1].partition(" - ")[0]
+        return "pytest"
 
 
 def table(faults: list[Fault], *paths: Path) -> str:
@@ -338,6 +375,8 @@ def main() -> None:
     judging.add_argument("copy", type=Path)
     judging.add_argument("output", type=Path)
     judging.add_argument("--marked", default="", metavar="EXPRESSION")
+    judging.add_argument("--first", type=Path, metavar="JUDGED.json")
+    judging.add_argument("--seconds", type=int, default=1800)
     tabling = verbs.add_parser("table")
     tabling.add_argument("faults", type=Path)
     tabling.add_argument("judged", type=Path, nargs="+")
@@ -352,7 +391,15 @@ def main() -> None:
         given.reached.write_text(json.dumps(found, indent=1))
     elif given.verb == "judge":
         reached = json.loads(given.reached.read_text())
-        judge(faults, reached, given.copy.resolve(), given.marked, given.output)
+        judge(
+            faults,
+            reached,
+            given.copy.resolve(),
+            given.output,
+            given.marked,
+            given.first,
+            given.seconds,
+        )
     else:
         print(table(faults, *given.judged))
 
