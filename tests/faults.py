@@ -260,8 +260,8 @@ def judge(
 ) -> None:
     """Puts in each fault in turn and runs the tests that came by, until one fails.
 
-    A test that fails without the fault too has found nothing, and is left out. A fault whose tests
-    don't end counts as not found.
+    A test that fails without the fault too, or not a second time with it, has found nothing, and
+    is left out. A fault whose tests don't end counts as not found.
 
     Args:
         output: The verdicts; those it has already are kept.
@@ -288,9 +288,10 @@ def judge(
             try:
                 path.write_bytes(fault.put_into(source))
                 by = suite.first_failure(tests, failing)
+                again = by in ("", "pytest") or bool(suite.first_failure([by], []))
             finally:
                 path.write_bytes(source)
-            if by in ("", "pytest") or not suite.first_failure([by], []):
+            if by in ("", "pytest") or (again and not suite.first_failure([by], [])):
                 break
             failing.append(by)
         taken = round(time.monotonic() - start)
