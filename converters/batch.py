@@ -1,8 +1,9 @@
-"""A float .tflite file of any batch as one of batch 1, for good.
+"""A float .tflite file of any batch and size as one of batch 1 and one size, for good.
 
 A file whose batch may change works out shapes while it runs (SHAPE, STRIDED_SLICE, PACK): they
 have no int8 kernel, and no accelerator takes them. With a batch of 1 they are constants. A batch of
-N is set to 1. Either way the answers are held against those of the original.
+N is set to 1, and a picture of any size to the one that was asked for. Either way the answers are
+held against those of the original.
 """
 
 from __future__ import annotations
@@ -31,44 +32,57 @@ def size(model: tflite.Model) -> int:
     return image.shape[0] if is_image else 0
 
 
+def takes_any_size(model: tflite.Model) -> bool:
+    """Whether a file takes pictures of any height or width; its stored shape then says nothing."""
+    graph = model.main
+    return size(model) > 0 and -1 in graph.tensors[graph.inputs[0]].shape_signature[1:3]
+
+
 def is_to_be_fixed(model: tflite.Model) -> bool:
-    """Whether a file of images has another batch, or works shapes out while it runs."""
+    """Whether a file of images has another batch or any size, or works shapes out as it runs."""
     shapes = any(op.name == "SHAPE" for op in model.main.operators)
-    return size(model) > 1 or (size(model) == 1 and shapes)
+    return size(model) > 1 or takes_any_size(model) or (size(model) == 1 and shapes)
 
 
-def fix_at_one(model: bytes, where: str) -> bytes:
+def fix_at_one(model: bytes, where: str, picture: tuple[int, int] | None = None) -> bytes:
     """Sets the batch to 1 and works out what depends on it.
 
     Args:
         model: A sound float32 .tflite file that takes images.
         where: The file it came from, for errors.
+        picture: (height, width) for one that takes any.
 
     Raises:
-        UsageError: It mixes the images of a batch, or its batch can't be changed.
+        UsageError: It mixes the images of a batch, or its batch or size can't be changed.
     """
-    one = _resized(model, where)
+    one = _resized(model, where, picture)
     try:
         native = open_native(one, experimental_preserve_all_tensors=True)
         _run(native, np.zeros(native.get_input_details()[0]["shape"], np.float32))
         fixed = _without_shapes(one, where, native)
-        answers = [_answers(graph, _images(model)) for graph in (model, fixed)]
+        images = _images(model, picture)
+        answers = [_answers(model, images, picture), _answers(fixed, images)]
     except RuntimeFailure as error:
-        raise _can_not(where, "the runtime refuses it so") from error
+        raise _can_not(where, "the runtime refuses it so", picture) from error
     most = PROBE_TOLERANCE * max(float(np.max(np.abs(answers[0]))), 1e-3)
     if not float(np.max(np.abs(answers[1] - answers[0]))) <= most:
-        raise _can_not(where, "it then answers otherwise")
+        raise _can_not(where, "it then answers otherwise", picture)
     return fixed
 
 
-def _can_not(where: str, why: str) -> UsageError:
+def _can_not(where: str, why: str, picture: tuple[int, int] | None) -> UsageError:
+    if picture is not None:
+        return UsageError(
+            f"{where}: can't be given pictures of {picture[0]} x {picture[1]}: {why}",
+            "Choose another --input-size, or convert the model to TFLite with one size.",
+        )
     return UsageError(
         f"{where}: its batch can't be fixed at 1: {why}",
         "Convert the model to TFLite with a batch of 1, or from its Keras file.",
     )
 
 
-def _resized(model: bytes, where: str) -> bytes:
+def _resized(model: bytes, where: str, picture: tuple[int, int] | None) -> bytes:
     """The file with a batch of 1 at its input, and where it is written into a RESHAPE."""
     graph = Graph(model, where)
     batch, *image = graph.shape(graph.input)
@@ -77,7 +91,7 @@ def _resized(model: bytes, where: str) -> bytes:
         if wanted is not None and wanted.size and int(wanted[0]) == batch > 1:
             one = np.array([1, *wanted[1:]], wanted.dtype)
             graph.rewire(op, [op.inputs[0], graph.add_constant(f"{op.output}/one", one)])
-    graph.set_shape(graph.input, (1, *image))
+    graph.set_shape(graph.input, (1, *(picture or image[:2]), *image[2:]))
     return graph.to_bytes()
 
 
@@ -101,15 +115,22 @@ def _without_shapes(model: bytes, where: str, native: Any) -> bytes:
     return graph.to_bytes()
 
 
-def _images(model: bytes) -> Array:
-    """Images to try: float32[N, H, W, 3] of the file's own batch N."""
-    shape = open_native(model).get_input_details()[0]["shape"]
+def _images(model: bytes, picture: tuple[int, int] | None) -> Array:
+    """Images to try: float32[N, H, W, 3] of the file's own batch N, and size where it has one."""
+    batch, height, width, channels = open_native(model).get_input_details()[0]["shape"]
+    shape = (batch, *(picture or (height, width)), channels)
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-def _answers(model: bytes, images: Array) -> Array:
+def _answers(model: bytes, images: Array, picture: tuple[int, int] | None = None) -> Array:
     """What a model answers, in batches of its own size: float32[N, ...]."""
     native = open_native(model)
+    if picture is not None:
+        native.resize_tensor_input(native.get_input_details()[0]["index"], list(images.shape))
+        try:
+            native.allocate_tensors()
+        except RuntimeError as error:
+            raise RuntimeFailure(f"resizing failed: {error}") from error
     count = int(native.get_input_details()[0]["shape"][0])
     return np.concatenate(
         [_run(native, images[i : i + count]) for i in range(0, len(images), count)]

@@ -12,7 +12,7 @@ more than 32 images changed nothing. See benchmarks/results/quantization_choices
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def correct(
     pictures: images.Picture,
     contract: Contract,
     where: str,
-    per_channel: bool = True,
+    per_channel: Callable[[str], bool] = lambda op: True,
 ) -> bytes:
     """Corrects the biases of a float model for the rounding of its weights to int8.
 
@@ -43,7 +43,7 @@ def correct(
         pictures: uint8[N, height, width, 3], calibration images; up to `IMAGES` are used.
         contract: Turns pictures into the model's input.
         where: The file the model came from, for errors.
-        per_channel: Whether weights have a scale for each output channel.
+        per_channel: Whether weights of an op have a scale for each output channel.
 
     Returns:
         The float model with other biases.
@@ -54,7 +54,7 @@ def correct(
     means = _channel_means(model, chosen, contract, {_source(graph, la) for la in corrected})
     for layer in corrected:
         mean = means[_source(graph, layer)]
-        shift = mean_shift(layer.op.name, layer.weights, mean, per_channel)
+        shift = mean_shift(layer.op.name, layer.weights, mean, per_channel(layer.op.name))
         put(graph, layer, bias=layer.bias - shift)
     return graph.to_bytes()
 

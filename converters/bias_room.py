@@ -9,6 +9,8 @@ scale that its bias fits in, and changes what the layer gives by 3e-5 of the bia
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgekit.converters import weighted
@@ -20,13 +22,17 @@ _LARGEST = 2.0**30
 _WEIGHT_STEPS, _STEPS = 127, 255
 
 
-def for_biases(model: bytes, ranges: Ranges, where: str) -> bytes:
+def for_biases(
+    model: bytes, ranges: Ranges, per_channel: Callable[[str], bool], where: str
+) -> bytes:
     """The float model, with larger weights where a bias would be cut off.
 
     Args:
-        model: A float32 .tflite file, batch 1, whose weights will have a scale for each channel.
+        model: A float32 .tflite file, batch 1.
         ranges: The range of each activation. Quantization never makes a scale smaller than its
             range says: what it ties together gets the widest.
+        per_channel: Whether weights of an op will have a scale for each output channel; others are
+            left alone.
         where: The file it came from, for errors.
 
     Returns:
@@ -37,7 +43,7 @@ def for_biases(model: bytes, ranges: Ranges, where: str) -> bytes:
     for layer in list(weighted.layers(graph)):
         low, high = ranges.get(graph.name(layer.source), (0.0, 0.0))
         scale = (max(high, 0.0) - min(low, 0.0)) / _STEPS
-        if scale == 0:
+        if scale == 0 or not per_channel(layer.op.name):
             continue
         filters = layer.filters()
         needed = _WEIGHT_STEPS * np.abs(layer.bias) / (scale * _LARGEST)

@@ -32,6 +32,7 @@ from edgekit.tflite.schema import ACTIVATIONS, PADDINGS
 AT_THE_END = ("SOFTMAX", "ARG_MAX")
 
 _PLANE = (1, 2)
+_PUT_LAST = "{op} is put behind the scores: the file gives probabilities"
 #: Enough for 512 x 512 pixels; a side of prime length would be cut into rows of one.
 _MOST_BANDS = 32
 _KEEP_DIMS: Options = ("ReducerOptions", {"keep_dims": True})
@@ -46,7 +47,7 @@ class Rewritten:
 
     Attributes:
         op: The op.
-        how: A key of `REWRITES`.
+        how: A key of `REWRITES`, or `put_last`.
         count: How many of them.
     """
 
@@ -55,7 +56,8 @@ class Rewritten:
     count: int
 
     def __str__(self) -> str:
-        return REWRITES[self.how].said.format(op=self.op, count=self.count)
+        said = _PUT_LAST if self.how == "put_last" else REWRITES[self.how].said
+        return said.format(op=self.op, count=self.count)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,18 @@ def rewrite(
     rewritten = graph.to_bytes()
     _require_same(model, rewritten, where, cut=("SOFTMAX", "cut_off") in made)
     return rewritten, tuple(Rewritten(*key, count) for key, count in made.items())
+
+
+def with_softmax(model: bytes, where: str) -> tuple[bytes, Rewritten]:
+    """Puts a softmax behind the scores, for programs that read them as probabilities.
+
+    Args:
+        model: A float32 .tflite file whose output is logits: float32[1, classes].
+        where: The file it came from, for errors.
+    """
+    graph = Graph(model, where)
+    graph.put_last("SOFTMAX", "probabilities", ("SoftmaxOptions", {"beta": 1.0}))
+    return graph.to_bytes(), Rewritten("SOFTMAX", "put_last", 1)
 
 
 def without_argmax(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from edgekit import targets
 from edgekit.errors import UsageError
+from edgekit.tflite import versions
 
 #: What each quantization does, in words.
 QUANTIZATIONS = {
@@ -21,6 +23,14 @@ ENGINES = ("litert", "tflite")
 IO_TYPES = ("int8", "uint8", "float32")
 #: What has a scale of its own in the weights.
 GRANULARITIES = ("channel", "tensor")
+#: Programs that a file can be made for. They refuse int8 input, and read scores as probabilities.
+CLIENTS = {
+    "mediapipe": "MediaPipe Tasks",
+    "task_library": "TensorFlow Lite Task Library",
+    "browser": "LiteRT.js and tfjs-tflite",
+}
+#: The versions of FULLY_CONNECTED that have a scale for each output channel.
+DENSE_CHANNELS, DYNAMIC_DENSE_CHANNELS = 10, 12
 #: What a few layers may be computed in where int8 loses too much.
 MIXED = ("int16", "float")
 
@@ -47,6 +57,9 @@ class Options:
         target: Where the file is to run (`edgekit.targets.find`): what its accelerator doesn't take
             is rewritten where that can be done. Or None.
         logits: Cut off a softmax or argmax at the end, whether the target takes it or not.
+        runtime: The oldest TensorFlow Lite that must compute the file right, such as `2.5`, or None
+            for today's.
+        client: The program that will read the file, a key of `CLIENTS`, or None.
     """
 
     quantization: str = "int8"
@@ -62,11 +75,22 @@ class Options:
     mixed: str | None = None
     target: str | None = None
     logits: bool = False
+    runtime: str | None = None
+    client: str | None = None
 
-    @property
-    def per_channel(self) -> bool:
-        """Whether weights have a scale for each output channel."""
-        return self.granularity == "channel"
+    def per_channel(self, op: str) -> bool:
+        """Whether weights of an op have a scale for each output channel.
+
+        Those of fully connected layers don't where the file is for a TensorFlow Lite that takes
+        the first channel's scale for all of them.
+        """
+        if self.granularity == "tensor":
+            return False
+        if op != "FULLY_CONNECTED" or self.runtime is None:
+            return True
+        version = DYNAMIC_DENSE_CHANNELS if self.quantization == "dynamic" else DENSE_CHANNELS
+        since = versions.since(op, version)
+        return since is not None and versions.at_least(self.runtime, since)
 
     @property
     def uses_litert(self) -> bool:
@@ -93,6 +117,8 @@ def make_options(
     mixed: str | None = None,
     target: str | None = None,
     logits: bool = False,
+    runtime: str | None = None,
+    client: str | None = None,
 ) -> Options:
     """Checks what is asked for and fills in the defaults.
 
@@ -107,6 +133,7 @@ def make_options(
         ("output type", output_type, (None, *IO_TYPES)),
         ("granularity", granularity, GRANULARITIES),
         ("precision", mixed, (None, *MIXED)),
+        ("client", client, (None, *CLIENTS)),
     ):
         if value not in choices:
             raise UsageError(
@@ -118,6 +145,10 @@ def make_options(
     if not 50 <= range_percentile <= 100:
         raise UsageError(f"--range-percentile {range_percentile:g}: expected 50 to 100")
     default = "int8" if quantization == "int8" else "float32"
+    if client is not None:
+        _require_readable(client, engine, input_type, output_type, logits=logits)
+        if quantization == "int8":
+            input_type, output_type = input_type or "uint8", output_type or "uint8"
     for end, io_type in (("input", input_type), ("output", output_type)):
         if io_type not in (None, default) and quantization != "int8":
             raise UsageError(
@@ -134,7 +165,12 @@ def make_options(
     if logits and engine == "tflite":
         raise UsageError("--logits goes without --engine tflite, which takes the model as it is")
     if target is not None:
-        targets.find(target)
+        runtime = runtime or targets.find(target).runtime
+    if runtime is not None and not re.fullmatch(r"\d+\.\d+(\.\d+)?", runtime):
+        raise UsageError(
+            f"--runtime {runtime!r}: expected a version of TensorFlow Lite, such as 2.5 or 2.14.0",
+            "A device's: edgekit doctor --on DEVICE, or pip show tflite-runtime there.",
+        )
     if layers and quantization not in INTEGER:
         raise UsageError(f"--layers goes with {' or '.join('--' + q for q in INTEGER)}")
     return Options(
@@ -151,4 +187,20 @@ def make_options(
         mixed,
         target,
         logits,
+        runtime,
+        client,
     )
+
+
+def _require_readable(
+    client: str, engine: str, input_type: str | None, output_type: str | None, *, logits: bool
+) -> None:
+    """Refuses what a client couldn't read."""
+    if "int8" in (input_type, output_type):
+        raise UsageError(
+            f"{CLIENTS[client]} can't be given int8", "Leave --input-type and --output-type out."
+        )
+    if logits:
+        raise UsageError(f"{CLIENTS[client]} reads scores as probabilities", "Leave --logits out.")
+    if engine == "tflite":
+        raise UsageError("--for goes without --engine tflite, which takes the model as it is")

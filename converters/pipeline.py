@@ -46,6 +46,7 @@ from edgekit.evaluation.run import run_all
 from edgekit.files import refuse_overwrite, sha256, write_all
 from edgekit.golden import vectors
 from edgekit.overrides import Overrides
+from edgekit.tflite import versions
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Conversion:
         climb: The rungs that were climbed for a promise, or None.
         parity: How it answers next to the quantization-aware model it was made from, or None.
         rewritten: What was rewritten so that the target takes it.
+        needs: What decides which TensorFlow Lite is the oldest that runs it, or None.
         seconds: Wall time of each stage.
     """
 
@@ -98,6 +100,7 @@ class Conversion:
     climb: Climb | None
     parity: parity.Parity | None
     rewritten: tuple[Rewritten, ...]
+    needs: versions.Need | None
     seconds: dict[str, float]
 
 
@@ -240,6 +243,7 @@ def convert(
         climb=climb,
         parity=met,
         rewritten=read.rewritten,
+        needs=versions.runtime_of(tflite.read(final, str(output))),
         seconds=watch.seconds,
     )
     recipe = quantize.recipe(options, higher) if options.uses_litert else None
@@ -263,12 +267,12 @@ def _output(source: Path, output: str | os.PathLike[str] | None) -> Path:
 
 
 def _quantized(read: Read, options: Options, calibrated: calibrate.Calibration | None) -> bytes:
-    """The quantized file, with one signature."""
+    """The quantized file, finished."""
     where = "float model"
     if read.stock is not None:
-        return flatbuffer.add_signature(read.stock, where)
+        return flatbuffer.finish(read.stock, where)
     if options.quantization == "float32":
-        return flatbuffer.add_signature(read.model, where)
+        return flatbuffer.finish(read.model, where)
     learned = read.learned.ranges if _has_learned(read, options) and read.learned else {}
     if calibrated is None:  # float16 and dynamic have no ranges, and a trained model has its own
         return Draft(read.model, read.model, learned, options).quantized(read.found.contract)

@@ -16,6 +16,7 @@ from edgekit.contract import Contract
 from edgekit.converters.options import INTEGER, Options
 from edgekit.converters.ranges import Ranges
 from edgekit.errors import MissingError, RuntimeFailure
+from edgekit.tflite.edit import edit, write
 
 
 def require() -> None:
@@ -85,7 +86,23 @@ def quantize(
                 f"litert-quantizer can't quantize this graph to {options.quantization}: {error}",
                 "Try --engine tflite, which uses TensorFlow's own quantizer.",
             ) from error
-    return bytes(result.quantized_model)
+    made = bytes(result.quantized_model)
+    return _with_asymmetric_inputs(made) if options.quantization == "dynamic" else made
+
+
+def _with_asymmetric_inputs(model: bytes) -> bytes:
+    """Has dynamic dense layers quantize their inputs with a zero point.
+
+    The kernel for inputs without one takes one channel's scale for all in a nightly build of
+    TensorFlow Lite 2.20.
+    """
+    root = edit(model, "quantized model")
+    for graph in root["subgraphs"]:
+        for operator in graph["operators"]:
+            table = operator["builtin_options"]
+            if table is not None and table[0] == "FullyConnectedOptions":
+                table[1]["asymmetric_quantize_inputs"] = True
+    return write(root)
 
 
 def pinned_range(contract: Contract) -> tuple[float, float]:
@@ -103,14 +120,18 @@ def recipe(options: Options, higher: Collection[str] = ()) -> Any:
     """
     from litert_quantizer import recipe as recipes
 
-    if options.quantization == "dynamic":
-        return recipes.dynamic_wi8_afp32()
     if options.quantization == "float16":
         return _float16_recipe()
-    base = recipes.static_wi8_ai8() if options.quantization == "int8" else recipes.static_wi8_ai16()
-    if not options.per_channel:
-        for rule in base:
-            rule["op_config"]["weight_tensor_config"]["granularity"] = "TENSORWISE"
+    make = {
+        "int8": recipes.static_wi8_ai8,
+        "int16x8": recipes.static_wi8_ai16,
+        "dynamic": recipes.dynamic_wi8_afp32,
+    }[options.quantization]
+    base = make() if options.per_channel("CONV_2D") else _per_tensor(make())
+    if options.per_channel("CONV_2D") and not options.per_channel("FULLY_CONNECTED"):
+        base += [rule | {"operation": "FULLY_CONNECTED"} for rule in _per_tensor(make())]
+    if options.quantization == "dynamic":
+        return base
     if higher:
         base = [*base, _higher_recipe(options, higher)]
     return base + [
@@ -118,6 +139,13 @@ def recipe(options: Options, higher: Collection[str] = ()) -> Any:
         for end, io_type in (("INPUT", options.input_type), ("OUTPUT", options.output_type))
         if io_type in ("float32", "uint8")
     ]
+
+
+def _per_tensor(rules: Any) -> list[dict[str, Any]]:
+    """Gives weights one scale in all; the rules themselves are changed."""
+    for rule in rules:
+        rule["op_config"]["weight_tensor_config"]["granularity"] = "TENSORWISE"
+    return list(rules)
 
 
 def _higher_recipe(options: Options, names: Collection[str]) -> dict[str, Any]:

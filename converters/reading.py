@@ -271,6 +271,9 @@ def _mapped(read: Read, request: Request) -> Read:
             "cut off",
             "Leave --logits out.",
         )
+    if request.options.client is not None and tflite.output_meaning(parsed) == "logits":
+        model, appended = mapping.with_softmax(model, where)
+        parsed, rewritten = tflite.read(model, where), (*rewritten, appended)
     if not rewritten:
         return read
     meaning = tflite.output_meaning(parsed) or "logits"

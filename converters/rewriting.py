@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit import tflite
-from edgekit.tflite.edit import edit, write
+from edgekit.tflite.edit import edit, operator_code, write
 from edgekit.tflite.schema import OPERATORS
 
 Array = npt.NDArray[Any]
@@ -156,14 +156,7 @@ class Graph:
         codes = self._root["operator_codes"]
         known = [c["builtin_code"] for c in codes]
         if code not in known:
-            codes.append(
-                {
-                    "deprecated_builtin_code": min(code, 127),
-                    "builtin_code": code,
-                    "version": version,
-                    "custom_code": None,
-                }
-            )
+            codes.append(operator_code(name, version))
             known.append(code)
         fields = {"opcode_index": known.index(code), "builtin_options": options}
         return Op(name, inputs, [output] if isinstance(output, int) else output, fields)
@@ -185,6 +178,14 @@ class Graph:
         """Makes a tensor the only output; what it doesn't need goes."""
         self._graph["outputs"] = np.array([tensor], np.int32)
         self._drop_unused()
+
+    def put_last(self, name: str, output: str, options: Options) -> None:
+        """Puts an op behind the only output, which becomes the op's; it has the same shape."""
+        (before,) = (int(i) for i in self._graph["outputs"])
+        after = self.add_activation(output, self.shape(before))
+        self.ops.append(self.new_op(name, [before], after, options))
+        self._graph["outputs"] = np.array([after], np.int32)
+        self._refresh()
 
     def to_bytes(self) -> bytes:
         """The edited file, without tensors and buffers that nothing uses."""

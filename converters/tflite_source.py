@@ -46,7 +46,8 @@ def open_float(
 
     Args:
         path: The file.
-        size: Input height and width, where the user said them: they must be the file's.
+        size: Input height and width, where the user said them: for a file that takes any; else they
+            must be the file's.
         target: Where it is to run, or None: whether an argmax at the end is cut off.
         logits: Cut it off in any case.
 
@@ -60,6 +61,7 @@ def open_float(
     except OSError as error:
         raise UnreadableError(f"{path}: {error.strerror or error}") from error
     parsed = tflite.read(data, str(path))
+    tflite.require_picture(parsed, str(path))
     quantized = [t for t in parsed.main.tensors if t.dtype in ("int8", "uint8", "int16", "float16")]
     if quantized:
         raise UsageError(
@@ -68,8 +70,14 @@ def open_float(
         )
     notes: tuple[str, ...] = ()
     if batch.is_to_be_fixed(parsed):
+        any_size = batch.takes_any_size(parsed)
+        if any_size and size is None:
+            raise UsageError(
+                f"{path}: takes pictures of any size",
+                "Say which one the device is to give it: --input-size 224",
+            )
         check_in_child(data, str(path))
-        data = batch.fix_at_one(data, str(path))
+        data = batch.fix_at_one(data, str(path), size if any_size else None)
         if batch.size(parsed) > 1:
             notes = (f"its batch of {batch.size(parsed)} is fixed at 1; the answers are the same",)
     data, rewritten = mapping.without_argmax(data, str(path), target, logits=logits)

@@ -17,6 +17,7 @@ from edgekit.contract import Contract
 from edgekit.converters.options import Options
 from edgekit.errors import NotMetError, RuntimeFailure
 from edgekit.evaluation.metrics import agreement, sqnr
+from edgekit.tflite import versions
 
 #: Ops with weights, and where their data, weights and bias stand among the inputs.
 _WEIGHTED = {
@@ -62,10 +63,13 @@ def check_file(
         higher: Names of the outputs of ops that may be in higher precision.
 
     Raises:
-        NotMetError: An int8 file was asked for and some ops have no int8 kernel.
+        NotMetError: An int8 file was asked for and some ops have no int8 kernel; or the runtime
+            that the file is for is too old for an op.
         RuntimeFailure: The file is not what was asked for: a bug, so nothing is written.
     """
     parsed = tflite.read(model, where)
+    if options.runtime is not None:
+        _require_runtime(parsed, options.runtime, where)
     graph = parsed.main
     ends = (graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]])
     for name, tensor, wanted in (
@@ -119,6 +123,18 @@ def _refuse_float_ops(parsed: tflite.Model, where: str, higher: Collection[str])
         )
 
 
+def _require_runtime(parsed: tflite.Model, runtime: str, where: str) -> None:
+    need = versions.runtime_of(parsed)
+    if need is None or need.since is None or versions.at_least(runtime, need.since):
+        return
+    why = f" ({need.why})" if need.why else ""
+    raise NotMetError(
+        f"{where}: {need.operator}{why} needs TensorFlow Lite {need.since} or later, and the file "
+        f"is for {runtime}",
+        "Install a newer runtime there, or choose a model or a quantization without that op.",
+    )
+
+
 def _check_input_scale(
     tensor: tflite.Tensor, options: Options, contract: Contract, where: str
 ) -> None:
@@ -149,7 +165,7 @@ def _check_weights(parsed: tflite.Model, options: Options, where: str) -> None:
         if np.any(weights.zero_points):
             raise RuntimeFailure(f"{where}: the weights {weights.name!r} have a zero point")
         channels = weights.shape[3 if operator.name == "DEPTHWISE_CONV_2D" else 0]
-        expected_scales = channels if options.per_channel else 1
+        expected_scales = channels if options.per_channel(operator.name) else 1
         if options.engine == "litert" and len(weights.scales) != expected_scales:
             raise RuntimeFailure(
                 f"{where}: the weights {weights.name!r} have {len(weights.scales)} scale(s) for "

@@ -16,7 +16,14 @@ Every verb of the command line is also a call here, loaded when it is first used
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.version_info < (3, 10):  # noqa: UP036 - pip looks at it, a checkout on the path doesn't
+    raise ImportError(
+        f"edgekit needs Python 3.10 or later, and {sys.executable} is {sys.version.split()[0]}; "
+        "make an environment with a newer one: python3.11 -m venv .venv"
+    )
 
 from edgekit.version import __version__
 

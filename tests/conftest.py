@@ -88,6 +88,14 @@ def shared_models() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """../shared/cases: what people brought; the test is skipped where it is missing."""
+    if not (_SHARED / "cases").is_dir():
+        pytest.skip("the files of ../shared/cases are not on this machine")
+    return _SHARED / "cases"
+
+
+@pytest.fixture(scope="session")
 def colour_float(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A float32 classifier of red, green and blue, 32 x 32; takes raw pixels, gives logits."""
     path = tmp_path_factory.mktemp("models") / "colour_float.tflite"

@@ -112,7 +112,7 @@ def test_what_takes_no_images_is_told_so(run_cli: Any, keras3: Any, tmp_path: Pa
     options = ("--preprocess", "raw", "-o", tmp_path / "o.tflite")
     run = run_cli("convert", tmp_path / "m.tflite", *options)
     assert run.returncode == 2
-    assert "not an image classifier: its input is int32[1, 16]" in run.stderr
+    assert "not an image classifier: it takes int32[-1, 16]" in run.stderr
 
 
 @pytest.mark.slow
@@ -165,3 +165,28 @@ def test_an_argmax_at_the_end(run_cli: Any, keras3: Any, tmp_path: Path) -> None
         parsed = tflite.read((tmp_path / "o.tflite").read_bytes(), "o")
         assert parsed.main.tensors[parsed.main.outputs[0]].shape == (1, 5)
         assert "ARG_MAX" not in op_counts((tmp_path / "o.tflite").read_bytes())
+
+
+def test_a_file_that_takes_any_size(
+    run_cli: Any, shared_cases: Path, tiny_photos: Path, tmp_path: Path
+) -> None:
+    """Its stored shape, of 1 x 1 pixels, is never taken for its size."""
+    model, output = shared_cases / "open_size.tflite", tmp_path / "m.tflite"
+    said = run_cli("inspect", model).stdout
+    assert "[1, -1, -1, 3]" in said and "without CONV_2D" in said
+    for verb in (
+        ("predict", model, *tiny_photos.glob("*")),
+        ("evaluate", model, "--data", tiny_photos),
+    ):
+        run = run_cli(*verb)
+        assert run.returncode == 2
+        assert "takes pictures of any size: its input is float32[1, -1, -1, 3]" in run.stderr
+    asked = ("convert", model, "-o", output, "--data", tiny_photos, "--preprocess", "raw")
+    asked += ("--resize", "stretch")
+    run = run_cli(*asked)
+    assert run.returncode == 2 and not output.exists()
+    assert "takes pictures of any size" in run.stderr and "--input-size 224" in run.stderr
+    run = run_cli(*asked, "--input-size", "40x48")
+    assert run.returncode == 0, run.stderr
+    converted = tflite.read(output.read_bytes(), "m").main
+    assert converted.tensors[converted.inputs[0]].shape_signature == (1, 40, 48, 3)

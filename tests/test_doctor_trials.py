@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 from doctor_support import WORKS
 
 from edgekit.doctor import tiny, trials
 from edgekit.doctor.facts import Trial
-
-
-def test_the_tiny_model_is_sound() -> None:
-    interpreter = Interpreter(model_content=tiny.model())
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(0, np.array([[1, 2, 3, 4]], np.int8))
-    interpreter.invoke()
-    index = interpreter.get_output_details()[0]["index"]
-    assert interpreter.get_tensor(index).tolist() == [[1 + 4 + 9 + 16 + 5, 4 + 6 + 6 + 4 + 6]]
+from edgekit.runtime import interpreter, probes
 
 
 def test_the_runtime_here() -> None:
@@ -60,7 +51,13 @@ def test_a_program_that_is_not_there() -> None:
 
 
 def test_a_wrong_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiny, "_OUTPUT", [1, 2])
+    sound = probes.requantized()
+    other = dataclasses.replace(sound, expected=sound.expected + 3)
+    monkeypatch.setattr(interpreter, "all_probes", lambda: (other,))
+    interpreter.faults.cache_clear()
     told: dict[str, Any] = {}
-    tiny._run(told)
-    assert "gives a wrong answer: [35, 26]" in told["fault"]
+    try:
+        tiny._run(told)
+    finally:
+        interpreter.faults.cache_clear()
+    assert "computes QUANTIZE from uint8 to int8 wrong" in told["fault"]

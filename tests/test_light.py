@@ -177,13 +177,12 @@ _FLOORS = {
             "pip",
             "contract",
             "overrides",
-            "runtime",
             "devices",
             "report",
         ),
         2,
     ),
-    **dict.fromkeys(("images", "tflite"), 3),
+    **dict.fromkeys(("images", "tflite", "runtime"), 3),
     **dict.fromkeys(("datasets", "targets", "benchmark"), 4),
     **dict.fromkeys(("evaluation", "golden", "training", "advisor", "doctor"), 5),
     # What is shipped proves itself there, by golden vectors.
@@ -194,6 +193,7 @@ _FLOORS = {
 _NEIGHBOURS = {
     ("overrides", "contract"),
     ("devices", "files"),
+    ("runtime", "tflite"),
     ("cli", "api"),
     ("training", "evaluation"),
 }

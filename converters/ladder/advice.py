@@ -24,7 +24,7 @@ def advice(climb: Climb) -> str:
         options.append("train it to be quantized: --train-data PHOTOS")
     if "mixed" in left and climb.best.options.mixed is None:
         options.append("leave a few layers in higher precision, if the target can: --mixed float")
-    if not climb.best.options.per_channel:
+    if climb.best.options.granularity == "tensor":
         options.append("give weights a scale for each channel, if the target can: no --per-tensor")
     options.append("promise less")
     return f"What can help: {'; '.join(options)}. --keep-best writes the best file that was found."

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from edgekit.converters.qat.layers import FakeQuant, Operation, WeightedOperation
 from edgekit.converters.ranges import Ranges
-from edgekit.tflite.edit import write
-from edgekit.tflite.schema import OPERATORS, SCHEMA_VERSION, TENSOR_TYPES
+from edgekit.tflite.edit import operator_code, write
+from edgekit.tflite.schema import SCHEMA_VERSION, TENSOR_TYPES
 
 #: The last code that fits the older field of an operator code.
-_LARGEST_OLD_CODE = 127
 _INPUT = "image"
 
 
@@ -135,12 +134,7 @@ class _Writer:
         return self._tensor(name, value.shape, value.dtype.name, len(self._buffers) - 1)
 
     def _code(self, op: str, version: int) -> int:
-        code = OPERATORS.index(op)
-        wanted = {
-            "deprecated_builtin_code": min(code, _LARGEST_OLD_CODE),
-            "builtin_code": code,
-            "version": version,
-        }
+        wanted = operator_code(op, version)
         if wanted not in self._codes:
             self._codes.append(wanted)
         return self._codes.index(wanted)

@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.runtime import Interpreter
-from edgekit.tflite.edit import write
+from edgekit.tflite.edit import operator_code, write
 from edgekit.tflite.model import Operator, Tensor
-from edgekit.tflite.schema import OPERATORS, SCHEMA_VERSION, TENSOR_TYPES
+from edgekit.tflite.schema import SCHEMA_VERSION, TENSOR_TYPES
 
 #: The ops of one operand whose values stand alone.
 UNARY = frozenset({"HARD_SWISH", "LOGISTIC", "TANH", "GELU", "RSQRT"})
-_LARGEST_OLD_CODE = 127
 
 
 def table(
@@ -35,17 +34,10 @@ def table(
     Returns:
         int8[256].
     """
-    code = OPERATORS.index(op.name)
     model = write(
         {
             "version": SCHEMA_VERSION,
-            "operator_codes": [
-                {
-                    "deprecated_builtin_code": min(code, _LARGEST_OLD_CODE),
-                    "builtin_code": code,
-                    "version": op.version,
-                }
-            ],
+            "operator_codes": [operator_code(op.name, op.version)],
             "subgraphs": [
                 {
                     "name": "main",

@@ -39,7 +39,9 @@ def correct_biases(draft: Draft, material: Material, progress: Progress) -> Draf
     pictures = material.typical(IMAGES)
 
     def change(layer: Layer, prefix: Prefix) -> tuple[None, Array]:
-        rounded = round_to_int8(layer.filters(), 0 if draft.options.per_channel else None)
+        rounded = round_to_int8(
+            layer.filters(), 0 if draft.options.per_channel(layer.op.name) else None
+        )
         return None, corrected_bias(layer, rounded, prefix, pictures)
 
     return change_layers(draft, material, sees_all_channels, change, progress)

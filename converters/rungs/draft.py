@@ -57,9 +57,10 @@ class Draft:
 
     def roomy(self) -> Draft:
         """The same, with weights that leave room for every bias in int32 (`bias_room`)."""
-        if self.options.quantization != "int8" or not self.options.per_channel:
+        if self.options.quantization != "int8":
             return self  # int16x8 has biases of 64 bits
-        model = bias_room.for_biases(self.model, self.ranges, "draft")
+        per_channel = self.options.per_channel
+        model = bias_room.for_biases(self.model, self.ranges, per_channel, "draft")
         return self if model is self.model else dataclasses.replace(self, model=model)
 
     def quantized(self, contract: Contract) -> bytes:
@@ -69,7 +70,7 @@ class Draft:
             model = _unprepared(model, self.base, self.higher)
         name = tflite_source.end_names(tflite.read(model, "draft"))[0]
         made = quantize.quantize(model, self.options, self.ranges, name, contract, self.higher)
-        return flatbuffer.add_signature(made, "draft")
+        return flatbuffer.finish(made, "draft")
 
 
 def _unprepared(model: bytes, base: bytes, names: Collection[str]) -> bytes:

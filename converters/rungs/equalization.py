@@ -22,6 +22,8 @@ which reached further, than it brought.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgekit import images
@@ -55,7 +57,7 @@ def equalized(
     pictures: images.Picture,
     contract: Contract,
     where: str,
-    per_channel: bool = True,
+    per_channel: Callable[[str], bool] = lambda op: True,
 ) -> bytes | None:
     """Evens out the ranges of channels.
 
@@ -64,7 +66,7 @@ def equalized(
         pictures: uint8[N, height, width, 3], calibration images.
         contract: Turns pictures into the model's input.
         where: The file the model came from, for errors.
-        per_channel: Whether weights will have a scale for each output channel.
+        per_channel: Whether weights of an op will have a scale for each output channel.
 
     Returns:
         The float model with other weights and biases, or None where no channel can be scaled.
@@ -111,12 +113,18 @@ def equalized(
     return graph.to_bytes()
 
 
-def _factors(graph: Graph, group: Group, seen: ChannelRanges, per_channel: bool) -> Array:
+def _factors(
+    graph: Graph, group: Group, seen: ChannelRanges, per_channel: Callable[[str], bool]
+) -> Array:
     """s[c] of a group: float64[channels], around 1."""
     reach = np.max([_relative(_reach(graph, t, seen)) for t in group.tensors], axis=0)
-    consumers = [r for layer in group.consumers if (r := _read_by(layer, per_channel)) is not None]
+    consumers = [
+        r
+        for layer in group.consumers
+        if (r := _read_by(layer, per_channel(layer.op.name))) is not None
+    ]
     read = np.max(consumers, axis=0) if consumers else None
-    if per_channel:
+    if all(per_channel(layer.op.name) for layer in group.producers):
         made = reach
     else:
         made = np.max([_relative(np.abs(p.filters()).max(axis=1)) for p in group.producers], axis=0)

@@ -67,7 +67,7 @@ def round_weights(draft: Draft, material: Material, progress: Progress) -> Draft
 
     def change(layer: Layer, prefix: Prefix) -> tuple[Array, Array]:
         moments = _moments(layer, prefix, material)
-        found = _rounded(layer.filters(), moments, draft.options.per_channel)
+        found = _rounded(layer.filters(), moments, draft.options.per_channel(layer.op.name))
         return found, corrected_bias(layer, found, prefix, pictures)
 
     return change_layers(draft, material, _covers, change, progress)

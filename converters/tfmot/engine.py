@@ -232,6 +232,6 @@ def _int8(model: bytes, ranges: Ranges, contract: Contract, where: str) -> bytes
     model = flatbuffer.prepare(model, where)
     input_name, _ = tflite_source.end_names(tflite.read(model, where))
     quantized = quantize.quantize(model, options, ranges, input_name, contract)
-    final = tflite.pack(flatbuffer.add_signature(quantized, where), contract)
+    final = tflite.pack(flatbuffer.finish(quantized, where), contract)
     verify.check_file(final, options, contract, where)
     return final

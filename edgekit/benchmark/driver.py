@@ -15,6 +15,7 @@ from edgekit import tflite
 from edgekit.benchmark import document, printed, verdict
 from edgekit.benchmark.kit import Kit, Tools
 from edgekit.benchmark.plan import Effort, Point, Request, interleaved
+from edgekit.benchmark.trying import require_right
 from edgekit.devices import ConnectionLost, Device, Finished, RunInterrupted, open_device
 from edgekit.errors import EdgekitError, NotMetError, UnreadableError, UsageError
 from edgekit.version import __version__
@@ -226,6 +227,13 @@ class _DeviceJob:
             self.failures = [failure or error for failure in self.failures]
 
     def _measure(self, device: Device, kit: Kit) -> None:
+        for position, point in enumerate(self._points):
+            try:
+                require_right(device, kit, point)
+            except ConnectionLost:
+                raise
+            except EdgekitError as error:
+                self.failures[position] = error
         rounds = 1 if self._effort.sustain_s else self._effort.rounds
         order = interleaved(len(self._points), rounds, self._seed)
         self._steps.plan(len(order))

@@ -38,6 +38,8 @@ class Kit:
 
     Attributes:
         runtime_version: Of the library that was sent, which can't be asked for it; or None.
+        tried: What its runtime was tried with (`edgekit.benchmark.trying`), and whether it was
+            right.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Kit:
         self._device, self._request = device, request
         self._there: dict[Path, str] = {}
         self.runtime_version: str | None = None
+        self.tried: dict[str, bool] = {}
         if tools.python:
             if request.profile:
                 raise UsageError("--profile: needs the native binary", "Leave --python out.")

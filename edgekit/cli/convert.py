@@ -46,6 +46,8 @@ Examples:
   edgekit convert --float16 saved_model/ -o model.tflite --preprocess unit
   edgekit convert --int8 model.keras --data photos/ --layers
   edgekit convert --int8 model.keras --data photos/ --target coral
+  edgekit convert --int8 model.keras --data photos/ --runtime 2.14
+  edgekit convert --int8 model.keras --data photos/ --for mediapipe
   edgekit convert --int8 model.keras --data photos/ --max-drop 1
   edgekit convert --int8 model.keras --data photos/ --min-agreement 97 --rungs rounding
 
@@ -173,6 +175,17 @@ is not installed.
     help="Make it for where it is to run, as far as that can be done: coral, pi4, android_gpu, ...",
 )
 @click.option(
+    "--runtime",
+    metavar="VERSION",
+    help="Write what this TensorFlow Lite computes right: 2.5, 2.14, ...  [default: the target's]",
+)
+@click.option(
+    "--for",
+    "client",
+    type=click.Choice(["mediapipe", "task_library", "browser"]),
+    help="Make it for a program that wants uint8 or float, and probabilities (by a softmax).",
+)
+@click.option(
     "--logits",
     is_flag=True,
     help="Cut off a softmax or argmax at the end: it is done on the CPU, in float.",
@@ -200,6 +213,8 @@ def command(
     modules: tuple[str, ...],
     golden: str | None,
     wanted: str | None,
+    runtime: str | None,
+    client: str | None,
     logits: bool,
     force: bool,
     as_json: bool,
@@ -237,6 +252,8 @@ def command(
         promise.mixed,
         wanted,
         logits,
+        runtime,
+        client,
     )
     promised = promise.promised()
     with showing_rungs(as_json), ProgressBars(quiet=as_json) as bars:
@@ -324,6 +341,8 @@ def _render(conversion: Conversion, data: Path | None) -> None:
         f"Size         {conversion.output_bytes / 2**20:.2f} MiB "
         f"({conversion.float_bytes / 2**20:.2f} MiB in float32)"
     )
+    if conversion.needs is not None:
+        click.echo(f"Runs on      {conversion.needs}")
     stages = ", ".join(f"{name} {s:.1f}" for name, s in conversion.seconds.items() if s >= 0.05)
     click.echo(f"Time         {sum(conversion.seconds.values()):.1f} s ({stages})")
     for warning in conversion.warnings:

@@ -212,6 +212,7 @@ def _render(inspection: Inspection) -> None:
     rows = [
         (
             total.name,
+            total.version,
             total.count,
             f"{total.parameters:,}",
             f"{total.constant_bytes:,}",
@@ -219,7 +220,15 @@ def _render(inspection: Inspection) -> None:
         )
         for total in inspection.totals
     ]
-    click.echo(f"\n{table(('op', 'count', 'parameters', 'bytes', 'MACs'), rows, '<>>>>')}")
+    click.echo(
+        f"\n{table(('op', 'version', 'count', 'parameters', 'bytes', 'MACs'), rows, '<>>>>>')}"
+    )
+    for total in inspection.totals:
+        if total.needed_version is not None and total.version < total.needed_version:
+            click.echo(
+                f"\n{total.name} states version {total.version} and needs {total.needed_version}: "
+                "a runtime that is too old loads this file, and may answer rubbish."
+            )
     if inspection.arithmetic.islands:
         click.echo(f"\n{_islands(inspection.arithmetic)}")
 
@@ -263,8 +272,17 @@ def _tensor(tensor: TensorInfo) -> str:
 
 
 def _runtime(inspection: Inspection) -> str:
-    version = inspection.min_runtime_version
-    return f"TFLite {version} or later" if version else "the oldest that works is not stated"
+    from edgekit.tflite import versions
+
+    needs, stated = inspection.needs, inspection.min_runtime_version
+    if needs is None or needs.since is None:
+        return (
+            f"TensorFlow Lite {stated} or later" if stated else "the oldest that works is not known"
+        )
+    text = str(needs)
+    if stated is None or versions.comparable(stated)[:2] == versions.comparable(needs.since)[:2]:
+        return text
+    return f"{text}; the file states {stated}"
 
 
 def _macs(inspection: Inspection) -> str:
@@ -275,6 +293,8 @@ def _macs(inspection: Inspection) -> str:
 
 
 def _peak(inspection: Inspection) -> str:
+    if any(-1 in tensor.shape[1:] for tensor in inspection.inputs):
+        return "not known: it takes pictures of any size"
     text = f"{inspection.peak_activation_bytes / 1024:,.0f} KiB at the peak"
     if inspection.peak_operator is None:
         return text

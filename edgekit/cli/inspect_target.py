@@ -74,6 +74,12 @@ def render(placement: Placement) -> None:
 def _render_accelerated(placement: Placement) -> None:
     from edgekit.report.table import table
 
+    if placement.compiled is not None:
+        click.echo(
+            f"{placement.accelerator}: the file is compiled; {placement.compiled} holds what the "
+            f"compiler took, and {len(placement.left)} other op(s) run on the CPU."
+        )
+        return
     taken = len(placement.ops) - len(placement.left)
     pieces = f" in {placement.partitions} piece(s)" if placement.partitions > 1 else ""
     click.echo(

@@ -42,10 +42,10 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _duration(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)?", text)
     if match is None:
-        raise ValueError("no time such as 300ms, 2s or 10m")
-    return float(match[1]) * _SECONDS[match[2]]
+        raise ValueError("no time such as 300ms, 2s or 10m; a plain number is seconds")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
 def _share(text: str) -> float:
@@ -64,7 +64,7 @@ def _delegates(text: str) -> tuple[str, ...]:
 NUMBERS = Value("numbers", _numbers)
 #: `1,2,4`, as integers.
 COUNTS = Value("counts", _counts)
-#: `300ms`, `2s`, `10m` or `1h`, in seconds.
+#: `300ms`, `2s`, `10m`, `1h`, or plain seconds; in seconds.
 DURATION = Value("duration", _duration)
 #: `3%`, as a fraction above 0 and up to 1.
 SHARE = Value("share", _share)

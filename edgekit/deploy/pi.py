@@ -90,7 +90,9 @@ def bundle(
     if not output.name:
         raise UsageError(f"{output}: is no name for a folder", "Name one with -o.")
     folder.check(output, force=force)
-    refuse_overwrite(archive, force=force, source=model)
+    # That of a package whose folder was removed stands in nobody's way.
+    left = not output.exists() and _is_package(archive)
+    refuse_overwrite(archive, force=force or left, source=model)
     if for_edgetpu:
         edgetpu.require_compiler()
     shipped = shipment.take(model, golden, notify)
@@ -205,6 +207,14 @@ def _wheels(versions: Sequence[str], notify: Callable[[str], None]) -> dict[str,
             )
             files |= {f"wheels/{path.name}": File(path.read_bytes()) for path in found}
     return files
+
+
+def _is_package(archive: Path) -> bool:
+    try:
+        with tarfile.open(archive) as opened:
+            return any(Path(name).name == folder.MANIFEST for name in opened.getnames())
+    except (OSError, tarfile.TarError):
+        return False
 
 
 def _packed(name: str, made: Path, files: Mapping[str, File]) -> bytes:

@@ -33,7 +33,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class RuntimeTrial:
-    """The TFLite runtime, with a tiny model run in it.
+    """The TFLite runtime, with tiny models run in it.
 
     Attributes:
         trial: How it ended; what it said is the reason where it failed.
@@ -41,6 +41,7 @@ class RuntimeTrial:
         absent: Whether none can be imported.
         xnnpack: Whether XNNPACK took the model's op.
         refused: (module, reason) of the runtimes that are there and can't be imported.
+        wrong: What it computes wrong in silence (`edgekit.runtime.probes`).
     """
 
     trial: Trial
@@ -48,6 +49,7 @@ class RuntimeTrial:
     absent: bool = False
     xnnpack: bool = False
     refused: tuple[tuple[str, str], ...] = ()
+    wrong: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,12 +200,14 @@ class RemotePython:
         version: Such as `3.11.2`.
         packages: (distribution, version) of those that a classifier needs.
         trials: (module, how its import ended).
+        wrong: (module, what it computes wrong in silence), one of each.
     """
 
     path: str
     version: str
     packages: tuple[tuple[str, str], ...] = ()
     trials: tuple[tuple[str, Trial], ...] = ()
+    wrong: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from edgekit.benchmark.artefacts import PYTHONS
 from edgekit.devices import Device
 from edgekit.devices.facts import FREE_KIB
 from edgekit.devices.transport import quote
-from edgekit.doctor import tiny
 from edgekit.doctor.facts import Look, Node, RemotePython, Trial
 from edgekit.errors import RuntimeFailure
 
@@ -90,7 +89,7 @@ done
 )
 
 #: Runs in each Python of a device, from 3.6 on. Each try is a process of its own: one that crashes
-#: or hangs is an answer too. A runtime is given a model: an import may go well and that not.
+#: or hangs is an answer too. A runtime is given models: an import may go well and they not.
 _IN_PYTHON = r"""
 import subprocess, sys
 from importlib.util import find_spec
@@ -107,15 +106,16 @@ for name in sys.argv[1].split() if version else ():
 for module in sys.argv[2].split():
     if find_spec(module.partition(".")[0]) is None:
         continue
-    code = "import base64, zlib, " + module + " as it"
-    if module != "cv2":
-        code += "\nit = it.Interpreter(model_content=zlib.decompress(base64.b64decode('%s')))"
-        code = code % sys.argv[3] + "\nit.allocate_tensors()\nit.invoke()"
-    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    code = "import sys; module, probes = sys.argv[1:]" + sys.argv[4]
+    child = subprocess.Popen([sys.executable, "-c", "import cv2" if module == "cv2" else code,
+                              module, sys.argv[3]], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        said = child.communicate(timeout=20)[1].decode("utf-8", "replace").strip()
-        print("trial=%s %d %s" % (module, child.returncode, said.rpartition("\n")[2]))
+        wrong, said = (out.decode("utf-8", "replace") for out in child.communicate(timeout=20))
+        said = said.strip().rpartition("\n")[2]
+        print("trial=%s %d %s" % (module, child.returncode, said))
+        for line in wrong.splitlines():
+            print("wrong=%s %s" % (module, line))
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
@@ -124,15 +124,22 @@ for module in sys.argv[2].split():
 _PACKAGES = "numpy ai-edge-litert tflite-runtime opencv-python opencv-python-headless edgekit"
 _MODULES = "ai_edge_litert.interpreter tflite_runtime.interpreter cv2"
 
-_PYTHONS = f"""
+
+def _in_pythons() -> str:
+    """What is tried in each Python of a device."""
+    from edgekit.runtime import probes  # numpy may not be here
+
+    return f"""
 count=0
 for python in {PYTHONS}; do
   command -v "$python" >/dev/null 2>&1 || continue
   count=$((count + 1)); [ "$count" -le 5 ] || break
   say python "$(command -v "$python")"
-  "$python" -c {quote(_IN_PYTHON)} '{_PACKAGES}' '{_MODULES}' '{tiny.MODEL}' </dev/null 2>/dev/null
+  "$python" -c {quote(_IN_PYTHON)} '{_PACKAGES}' '{_MODULES}' {quote(probes.as_json())} \\
+    {quote(probes.TRY)} </dev/null 2>/dev/null
 done
 """
+
 
 #: A folder that was only made for the look doesn't stay; one with something in it does.
 _LEAVE = 'cd / && rmdir "$ours" 2>/dev/null\n:'
@@ -172,7 +179,7 @@ def look_at(device: Device) -> Look:
         RuntimeFailure: The line broke, or no answer came in time.
     """
     ours = quote(device.facts.folder)
-    script = f"root=\nours={ours}\n{_LOOK}{_PYTHONS}{_LEAVE}"
+    script = f"root=\nours={ours}\n{_LOOK}{_in_pythons()}{_LEAVE}"
     done = device.shell(script, timeout_s=_DEVICE_S)
     if done.exit_code != 0:
         raise RuntimeFailure(f"{device.name}: the look at it failed: {done.last_words}")
@@ -223,15 +230,18 @@ def _pythons(lines: list[tuple[str, str]]) -> Iterator[RemotePython]:
     path, version = "", ""
     packages: list[tuple[str, str]] = []
     trials: list[tuple[str, Trial]] = []
+    wrong: list[tuple[str, str]] = []
     for key, value in [*lines, ("python", "")]:
         if key == "python":
             if path and version:  # what is called python3 may be a stub that starts nothing
-                yield RemotePython(path, version, tuple(packages), tuple(trials))
-            path, version, packages, trials = value, "", [], []
+                yield RemotePython(path, version, tuple(packages), tuple(trials), tuple(wrong))
+            path, version, packages, trials, wrong = value, "", [], [], []
         elif key == "version":
             version = value
         elif key == "package":
             packages.append(_pair(value))
+        elif key == "wrong":
+            wrong.append(_pair(value))
         elif key == "trial":
             module, rest = _pair(value)
             code, said = _pair(rest)

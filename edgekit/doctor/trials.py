@@ -84,7 +84,7 @@ def python(code: str, seconds: float = _SECONDS) -> Trial:
 
 
 def runtime(seconds: float = _SECONDS) -> RuntimeTrial:
-    """Runs a tiny model in the runtime that the façade takes."""
+    """Runs tiny models in the runtime that the façade takes."""
     tried = python(_RUNTIME, seconds)
     if tried.outcome != "works":
         return RuntimeTrial(tried)
@@ -94,7 +94,9 @@ def runtime(seconds: float = _SECONDS) -> RuntimeTrial:
     told = json.loads(answers[-1])
     refused = tuple((module, reason) for module, reason in told["refused"])
     trial = Trial("works") if told["fault"] is None else Trial("refused", told["fault"])
-    return RuntimeTrial(trial, told["name"], told["absent"], told["xnnpack"], refused)
+    return RuntimeTrial(
+        trial, told["name"], told["absent"], told["xnnpack"], refused, tuple(told["wrong"])
+    )
 
 
 def opencv(seconds: float = _SECONDS) -> Trial:

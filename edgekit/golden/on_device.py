@@ -6,27 +6,20 @@ How an app there prepares its pictures is another question: see `edgekit.golden.
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekit.benchmark import printed
 from edgekit.benchmark.kit import Kit, Tools
-from edgekit.benchmark.plan import Effort, Point, Request, grid
+from edgekit.benchmark.plan import Request, grid
+from edgekit.benchmark.trying import infer, require_right
 from edgekit.devices import Device, open_device
-from edgekit.devices.transport import quote
 from edgekit.golden.replay import Replay, allowed, compare
 from edgekit.golden.stages import STEPS, Answer
-from edgekit.golden.vectors import Golden, Vector
+from edgekit.golden.vectors import Golden
 
-#: One inference, nothing else.
-_ONCE = Effort(rounds=1, min_runs=1, min_time_s=0.0, max_time_s=1.0, warmup_s=0.0)
-#: Loading a model into an accelerator, and one inference of a slow or emulated device.
-_TIMEOUT_S = 300.0
 _DEFAULT_TOOLS = Tools()
 
 
@@ -75,10 +68,11 @@ def on_device(
     answers: dict[str, Answer] = {}
     remarks: list[str] = []
     with _ready(place, path, notify) as (device, kit):
+        require_right(device, kit, point)
         machine = device.facts.machine
         runtime: str | None = None
         for done, vector in enumerate(golden.vectors, 1):
-            output, found = _infer(device, kit, point, vector)
+            output, found = infer(device, kit, point, vector.input, vector.name)
             answers[vector.name] = Answer(output=output)
             runtime = _runtime(found, kit)
             remarks += [r for r in found.get("warnings", ()) if r not in remarks]
@@ -102,23 +96,6 @@ def _ready(place: Place, path: Path, notify: Callable[[str], None]) -> Iterator[
             yield device, Kit(device, place.tools, Request(), notify)
         if place.tools.clean:
             device.clean()
-
-
-def _infer(device: Device, kit: Kit, point: Point, vector: Vector) -> tuple[bytes, dict[str, Any]]:
-    """Runs the model on the right input: the output's bytes, and what the program printed."""
-    there = f"{device.facts.folder}/output.golden"
-    with tempfile.TemporaryDirectory(prefix="edgekit-golden-") as folder:
-        source = Path(folder) / f"{vector.name}.input"
-        source.write_bytes(vector.input)
-        request = dataclasses.replace(Request(), input=f"file:{source}", dump_output=there)
-        command = kit.command(point, _ONCE, request)
-        try:
-            finished = device.run(command, timeout_s=_TIMEOUT_S)
-            where = f"{device.name}: {point.model.name} with {point.delegate}"
-            found = printed.document(finished, where, _TIMEOUT_S)
-            return device.read(there), found
-        finally:
-            device.shell(f"rm -f {quote(there)}")
 
 
 def _runtime(found: dict[str, Any], kit: Kit) -> str | None:

@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from edgekit import quiet
 from edgekit.errors import MissingError, RuntimeFailure, UsageError
+from edgekit.runtime.probes import Probe, all_probes, wrong_in
+from edgekit.tflite.reader import read
 from edgekit.types import TensorInfo
 
 #: In order of preference: (module, distribution). tflite-runtime serves armv7, where there is no
@@ -184,6 +186,26 @@ class Interpreter:
         return [_info(d) for d in self._native.get_tensor_details() if d["name"]]
 
 
+@functools.cache
+def faults() -> tuple[Probe, ...]:
+    """What the runtime computes wrong in silence; tried once a process, in a few milliseconds.
+
+    Raises:
+        MissingError: No runtime is installed.
+    """
+    return tuple(probe for probe in all_probes() if not _passes(probe))
+
+
+def _passes(probe: Probe) -> bool:
+    try:
+        native = _open(probe.model, 1)
+    except RuntimeFailure:
+        return True  # what is refused aloud is no fault
+    native.set_tensor(native.get_input_details()[0]["index"], probe.value)
+    native.invoke()
+    return probe.fits(native.get_tensor(native.get_output_details()[0]["index"]))
+
+
 def open_native(model: bytes, threads: int = 1, **options: Any) -> Any:
     """The runtime's own interpreter, tensors allocated, for what `Interpreter` doesn't offer.
 
@@ -193,9 +215,20 @@ def open_native(model: bytes, threads: int = 1, **options: Any) -> Any:
         **options: Options of the runtime's constructor.
 
     Raises:
-        RuntimeFailure: The runtime refuses the model.
+        RuntimeFailure: The runtime refuses the model, or would compute it wrong.
         MissingError: No runtime is installed.
     """
+    if faults() and (wrong := wrong_in(read(model, "the model"), faults())):
+        raise RuntimeFailure(
+            f"{runtime_name()} computes {' and '.join(p.name for p in wrong)} wrong (just tried), "
+            "and the model has them",
+            "Install a newer runtime (pip install ai-edge-litert), or convert for this one: "
+            "edgekit convert --runtime VERSION.",
+        )
+    return _open(model, threads, **options)
+
+
+def _open(model: bytes, threads: int, **options: Any) -> Any:
     module, name = _runtime()
     try:
         # Python's warnings and file descriptor 2 belong to the whole process: one at a time.

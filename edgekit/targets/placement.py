@@ -13,6 +13,7 @@ from typing import Any
 
 from edgekit.targets.conditions import RULES, Case
 from edgekit.targets.target import Accelerator, Condition, Target
+from edgekit.tflite import versions
 from edgekit.tflite.cost import macs, parameter_bytes
 from edgekit.tflite.model import Model, Operator, Tensor
 
@@ -54,6 +55,8 @@ class Placement:
         parameter_bytes: Of the ops it takes.
         on_chip_bytes: What it can keep of them; None where that isn't known. The rest is sent anew
             for every inference.
+        compiled: The custom op that holds what the accelerator's compiler took, in a file that has
+            been through it; or None.
         remarks: What else is to be known: types that the target wants.
     """
 
@@ -65,6 +68,7 @@ class Placement:
     mac_share: float
     parameter_bytes: int
     on_chip_bytes: int | None
+    compiled: str | None
     remarks: tuple[str, ...]
 
     @property
@@ -112,12 +116,19 @@ def place(model: Model, target: Target, *, many_partitions: bool = False) -> Pla
         None if accelerator is None else accelerator.title,
         None if accelerator is None else accelerator.source,
         ops,
-        _partitions(model, ops),
+        len({turn for turn in _turns(model, [op.accelerated for op in ops]) if turn % 2 == 0}),
         taken / total if total else 0.0,
         _parameters(model, ops),
         target.on_chip_bytes,
+        _compiled(model, target),
         tuple(_remarks(model, target)),
     )
+
+
+def _compiled(model: Model, target: Target) -> str | None:
+    name = None if target.accelerator is None else target.accelerator.compiled
+    found = any(op.custom and op.name == name for op in model.main.operators)
+    return name if found else None
 
 
 def takes(model: Model, operator: Operator, target: Target) -> bool:
@@ -131,31 +142,53 @@ def takes(model: Model, operator: Operator, target: Target) -> bool:
 
 
 def _place_all(model: Model, target: Target, many_partitions: bool) -> Iterator[Placed]:
-    accelerator = target.accelerator
-    spoilt: dict[int, int] = {}  # tensor -> the op because of which it is on the CPU
-    for operator in model.main.operators:
-        count = macs(operator, model.main)
-        if accelerator is None:
+    accelerator, operators = target.accelerator, model.main.operators
+    counts = [macs(operator, model.main) for operator in operators]
+    if accelerator is None:
+        for operator, count in zip(operators, counts, strict=True):
             yield Placed(operator.index, operator.name, False, None, None, None, count)
-            continue
-        case = Case(model, operator, target.level)
-        reason, advice = _reason(case, accelerator)
-        follows = next((spoilt[i] for i in operator.inputs if i in spoilt), None)
-        if reason is None and follows is not None:
-            first = model.main.operators[follows]
-            reason = f"comes after {first.name} (op {follows})"
-        else:
-            follows = None
-        if reason is not None and accelerator.one_partition and not many_partitions:
-            cause = operator.index if follows is None else follows
-            if not _is_entrance(case):
-                spoilt |= dict.fromkeys(operator.outputs, cause)
+        return
+    reasons = [_reason(Case(model, op, target.level), accelerator) for op in operators]
+    turns = _turns(model, [reason is None for reason, _ in reasons])
+    # A compiler that makes one piece takes the first turn that the accelerator can have.
+    first = min((turn for turn in turns if turn % 2 == 0), default=0)
+    single = accelerator.one_partition and not many_partitions
+    causes: dict[int, int] = {}  # tensor -> the op because of which it comes too late
+    for operator, count, (reason, advice), turn in zip(
+        operators, counts, reasons, turns, strict=True
+    ):
+        follows = None
+        if single and turn > first:
+            cause = next((causes[i] for i in operator.inputs if i in causes), operator.index)
+            causes |= dict.fromkeys(operator.outputs, cause)
+            if reason is None:
+                follows = cause
+                reason = f"comes after {operators[cause].name} (op {cause})"
         yield Placed(operator.index, operator.name, reason is None, reason, follows, advice, count)
+
+
+def _turns(model: Model, taken: list[bool]) -> list[int]:
+    """In which turn each op runs, as TFLite cuts a graph.
+
+    Turn by turn all ops of one kind that can run; the first op's kind begins. Even turns are the
+    accelerator's.
+    """
+    made: dict[int, int] = {}  # tensor -> in which turn it is computed
+    turns = []
+    for operator, accelerated in zip(model.main.operators, taken, strict=True):
+        start = 0 if taken[0] else -1
+        after = max((made[i] for i in operator.inputs if i in made), default=start)
+        turn = after if (after % 2 == 0) == accelerated else after + 1
+        made |= dict.fromkeys(operator.outputs, turn)
+        turns.append(turn)
+    return turns
 
 
 def _reason(case: Case, accelerator: Accelerator) -> tuple[str | None, str | None]:
     """Why an op isn't taken, and what to change."""
     operator = case.operator
+    if operator.custom and operator.name == accelerator.compiled:
+        return None, None
     conditions = None if operator.custom else accelerator.ops.get(operator.name)
     if conditions is None:
         return accelerator.unlisted, accelerator.advice.get(operator.name)
@@ -204,30 +237,6 @@ def _too_many_dimensions(case: Case, accelerator: Accelerator) -> str | None:
     return None
 
 
-def _is_entrance(case: Case) -> bool:
-    """A QUANTIZE at the model's input stays on the CPU and spoils nothing behind it."""
-    operator = case.operator
-    return operator.name == "QUANTIZE" and operator.inputs[0] in case.model.main.inputs
-
-
-def _partitions(model: Model, ops: tuple[Placed, ...]) -> int:
-    """How often the runtime hands over to the accelerator.
-
-    As TFLite cuts a graph: turn by turn all ops of one kind that can run. Even turns are the
-    accelerator's.
-    """
-    turn: dict[int, int] = {}  # tensor -> in which turn it is computed
-    turns: set[int] = set()
-    for operator, placed in zip(model.main.operators, ops, strict=True):
-        odd = 0 if placed.accelerated else 1
-        after = max((turn[i] for i in operator.inputs if i in turn), default=-odd)
-        mine = after if after % 2 == odd else after + 1
-        turn |= dict.fromkeys(operator.outputs, mine)
-        if placed.accelerated:
-            turns.add(mine)
-    return len(turns)
-
-
 def _parameters(model: Model, ops: tuple[Placed, ...]) -> int:
     sizes = parameter_bytes(model, model.main)
     return sum(size for placed, size in zip(ops, sizes, strict=True) if placed.accelerated)
@@ -235,6 +244,18 @@ def _parameters(model: Model, ops: tuple[Placed, ...]) -> int:
 
 def _remarks(model: Model, target: Target) -> Iterator[str]:
     graph = model.main
+    if target.runtime is not None:
+        newer = sorted(
+            f"{operator.name} {operator.version}"
+            for operator in {(op.name, op.version): op for op in graph.operators}.values()
+            if (since := versions.since(operator.name, operator.version)) is not None
+            and not versions.at_least(target.runtime, since)
+        )
+        if newer:
+            yield (
+                f"TensorFlow Lite {target.runtime}, which is there, doesn't load it: it has "
+                f"{', '.join(newer)}. Convert it with --target {target.name}."
+            )
     for what, index in (("input", graph.inputs[:1]), ("output", graph.outputs[:1])):
         for i in index:
             dtype = graph.tensors[i].dtype

@@ -149,6 +149,7 @@ def read_target(
         None if accelerator == "none" else accelerators(accelerator),
         (level or known) if known else None,
         _known_by(table.take("measured_on", dict, {}), file),
+        _runtime(table.take("runtime", dict, {}), file),
         _cpu_like(name, table.take("cpu_like", dict, {}), file),
     )
     table.finish()
@@ -172,6 +173,7 @@ def read_accelerator(path: Path) -> Accelerator:
         frozenset(table.strings("dtypes", _DTYPES)),
         table.take("one_partition", bool),
         table.take("most_inner_dimensions", int, 0) or None,
+        table.take("compiled", str, "") or None,
         table.take("unlisted", str, "is not supported"),
         {op: _conditions(op, values, file) for op, values in ops.items()},
         {key: str(text) for key, text in table.take("advice", dict, {}).items()},
@@ -197,6 +199,16 @@ def _known_by(values: Mapping[str, Any], file: _File) -> Mapping[str, str]:
     found = {key: table.take(key, str) for key in KNOWN_BY if key in values}
     table.finish()
     return found
+
+
+def _runtime(values: Mapping[str, Any], file: _File) -> str | None:
+    if not values:
+        return None
+    table = _Table(values, file, "runtime")
+    version = table.take("version", str)
+    table.source()
+    table.finish()
+    return version
 
 
 def _cpu_like(name: str, values: Mapping[str, Any], file: _File) -> Mapping[str, str]:

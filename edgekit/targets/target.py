@@ -63,9 +63,11 @@ class Accelerator:
         title: For people.
         source: Where its ops and conditions are documented.
         dtypes: Types of computed tensors that it works on.
-        one_partition: Whether all that depends on an op it doesn't take stays on the CPU too.
+        one_partition: Whether its compiler makes one piece: the first turn that it can have, where
+            TFLite cuts the graph into turns of what it takes and what it doesn't.
         most_inner_dimensions: How many dimensions of a tensor may be larger than 1, the innermost
             ones; None for any.
+        compiled: The custom op into which its compiler puts what it takes, or None.
         unlisted: What is to be said of an op that isn't among them.
         ops: Op -> all conditions that must hold.
         advice: Op or rule -> what to change.
@@ -79,6 +81,7 @@ class Accelerator:
     dtypes: frozenset[str]
     one_partition: bool
     most_inner_dimensions: int | None
+    compiled: str | None
     unlisted: str
     ops: Mapping[str, tuple[Condition, ...]]
     advice: Mapping[str, str]
@@ -101,6 +104,8 @@ class Target:
         level: The Android API level, or None.
         measured_on: How to know a measurement of such a target: what its `machine`, `architecture`,
             `os` or `delegate` (`cpu`, `edgetpu`, ...) contain.
+        runtime: The TensorFlow Lite that is installed there, such as `2.5`, where that is known; or
+            None.
         cpu_like: Settings of `fitted/rates.toml`: one of the accelerator -> that of the CPU beside
             it, for the ops that the accelerator leaves.
     """
@@ -115,6 +120,7 @@ class Target:
     accelerator: Accelerator | None
     level: int | None
     measured_on: Mapping[str, str]
+    runtime: str | None
     cpu_like: Mapping[str, str]
 
     @property

@@ -1,6 +1,6 @@
 """Reading .tflite files safely, looking into them, and the metadata they carry."""
 
-from edgekit.tflite.classifier import classifier_shape, output_meaning
+from edgekit.tflite.classifier import classifier_shape, output_meaning, require_picture
 from edgekit.tflite.inspect import Inspection, inspect
 from edgekit.tflite.metadata import (
     associated_files,
@@ -26,4 +26,5 @@ __all__ = [
     "pack",
     "read",
     "read_contract",
+    "require_picture",
 ]

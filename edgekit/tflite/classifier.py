@@ -11,11 +11,28 @@ INPUT_DTYPES = ("float32", "int8", "uint8")
 _PASS_ON = ("QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE")
 
 
+#: What no picture is made of.
+_NO_PIXELS = ("string", "bool", "int32", "int64", "uint32", "uint64", "complex64", "complex128")
+
+
+def require_picture(model: Model, where: str) -> None:
+    """Refuses a model that takes no picture at all, whatever else is wrong with it.
+
+    Raises:
+        UsageError: It has no input, or takes texts or whole numbers.
+    """
+    inputs = [model.main.tensors[i] for i in model.main.inputs]
+    if not inputs or all(tensor.dtype in _NO_PIXELS for tensor in inputs):
+        takes = ", ".join(map(_describe, inputs)) or "nothing"
+        raise UsageError(f"{where}: not an image classifier: it takes {takes}")
+
+
 def classifier_shape(model: Model, where: str) -> tuple[int, int, int]:
     """The sizes of an image classifier: (height, width, classes).
 
     Its one input is [1, height, width, 3] of float32, int8 or uint8, and its first output
-    [1, classes]. A batch that may change is accepted where the stored shape says 1.
+    [1, classes]. A batch that may change is accepted where the stored shape says 1; a height or
+    width that may change isn't, since the stored shape then says nothing.
 
     Args:
         model: A model from `read`.
@@ -24,6 +41,7 @@ def classifier_shape(model: Model, where: str) -> tuple[int, int, int]:
     Raises:
         UsageError: It is something else; the message says what it has instead.
     """
+    require_picture(model, where)
     graph = model.main
     if len(graph.inputs) != 1:
         raise UsageError(f"{where}: not an image classifier: it has {len(graph.inputs)} inputs")
@@ -35,6 +53,11 @@ def classifier_shape(model: Model, where: str) -> tuple[int, int, int]:
             f"{where}: not an image classifier: its input is {_describe(image)}, not "
             "[1, height, width, 3]",
             "Convert the model with a batch of 1 and colour images of a fixed size.",
+        )
+    if -1 in image.shape_signature[1:]:
+        raise UsageError(
+            f"{where}: takes pictures of any size: its input is {_describe(image)}",
+            "Give it one: edgekit convert --float32 MODEL.tflite --input-size 224",
         )
     if image.dtype not in INPUT_DTYPES:
         raise UsageError(
@@ -65,4 +88,4 @@ def output_meaning(model: Model) -> str | None:
 
 
 def _describe(tensor: Tensor) -> str:
-    return f"{tensor.dtype}{list(tensor.shape)}"
+    return f"{tensor.dtype}{list(tensor.shape_signature)}"

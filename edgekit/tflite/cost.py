@@ -47,7 +47,8 @@ def macs(operator: Operator, graph: Subgraph) -> int | None:
     * BATCH_MATMUL: outputs x the dimension that is summed over.
 
     Returns:
-        None where it isn't known: custom operators, recurrent ones, subgraphs that are called.
+        None where it isn't known: custom operators, recurrent ones, subgraphs that are called, and
+        pictures of any size.
     """
     if operator.custom or operator.name in UNCOUNTED or _calls(operator):
         return None
@@ -55,6 +56,8 @@ def macs(operator: Operator, graph: Subgraph) -> int | None:
         return 0
     inputs = [graph.tensors[i] if i >= 0 else None for i in operator.inputs]
     if len(inputs) < 2 or not operator.outputs:
+        return None
+    if -1 in graph.tensors[operator.outputs[0]].shape_signature[1:]:
         return None
     first, weights = inputs[0], inputs[1]
     outputs = graph.tensors[operator.outputs[0]].elements

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgekit.contract import Contract
 from edgekit.errors import UnreadableError
-from edgekit.tflite import metadata
+from edgekit.tflite import metadata, versions
 from edgekit.tflite.arithmetic import Arithmetic, describe
 from edgekit.tflite.cost import macs, parameter_tensors, peak_activation_bytes
 from edgekit.tflite.model import Model, Operator, Subgraph, Tensor
@@ -28,11 +28,14 @@ class OperatorInfo:
         inputs: Names of the tensors it reads, constants left out.
         outputs: Names of the tensors it writes.
         output_dtype: The type of its first output.
-        output_shape: The shape of its first output.
+        output_shape: The shape of its first output, -1 where it may change.
         activation: The fused activation function, or None.
         parameters: Learned constants, in elements.
         constant_bytes: Bytes that these take in the file.
         macs: Multiply-accumulates, or None where they aren't known.
+        version: The version of it that the file states.
+        needed_version: The version that this use of it needs (`edgekit.tflite.versions`), or None
+            where that isn't known.
     """
 
     index: int
@@ -46,6 +49,8 @@ class OperatorInfo:
     parameters: int
     constant_bytes: int
     macs: int | None
+    version: int
+    needed_version: int | None
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class OperatorTotal:
         parameters: Learned constants, in elements.
         constant_bytes: Bytes that these take in the file.
         macs: Multiply-accumulates of those that are known.
+        version: The highest version that the file states for one of them.
+        needed_version: The highest that one of them needs, or None where that isn't known.
     """
 
     name: str
@@ -65,6 +72,8 @@ class OperatorTotal:
     parameters: int
     constant_bytes: int
     macs: int
+    version: int
+    needed_version: int | None
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,8 @@ class Inspection:
         file_bytes: Its size.
         sha256: Its SHA-256 in hexadecimal.
         description: What its converter wrote.
-        inputs: Inputs, with scale and zero point where they are quantized.
+        inputs: Inputs, with scale and zero point where they are quantized, and -1 in the shape for
+            what may change.
         outputs: Outputs, likewise.
         arithmetic: In which numbers it computes, and the float islands.
         totals: Operators by name, the most frequent first.
@@ -98,6 +108,7 @@ class Inspection:
         peak_operator: The index of the operator where that peak is.
         subgraphs: How many subgraphs there are.
         min_runtime_version: The oldest TFLite that runs it, as its converter wrote, or None.
+        needs: What decides which TFLite is the oldest that computes it right, or None.
         metadata_entries: Names of all metadata entries.
         contract: The preprocessing contract, or None.
         contract_source: `edgekit.json`, `TFLite metadata` (another tool's), or None.
@@ -122,6 +133,7 @@ class Inspection:
     peak_operator: int | None
     subgraphs: int
     min_runtime_version: str | None
+    needs: versions.Need | None
     metadata_entries: tuple[str, ...]
     contract: Contract | None
     contract_source: str | None
@@ -169,6 +181,7 @@ def inspect(path: Path | str) -> Inspection:
         peak_operator=peak_operator,
         subgraphs=len(model.subgraphs),
         min_runtime_version=_min_runtime_version(model),
+        needs=versions.runtime_of(model),
         metadata_entries=tuple(model.metadata),
         contract=metadata.read_contract(data, where) if source else None,
         contract_source=source,
@@ -191,6 +204,7 @@ def _operator(
     read_from = [graph.tensors[i] for i in operator.inputs if i >= 0]
     written = [graph.tensors[i] for i in operator.outputs]
     activation = operator.options.get("fused_activation_function", "NONE")
+    need = versions.need(graph, operator)
     return OperatorInfo(
         index=operator.index,
         name=operator.name,
@@ -198,11 +212,13 @@ def _operator(
         inputs=tuple(tensor.name for tensor in read_from if not model.is_constant(tensor)),
         outputs=tuple(tensor.name for tensor in written),
         output_dtype=written[0].dtype if written else "",
-        output_shape=written[0].shape if written else (),
+        output_shape=written[0].shape_signature if written else (),
         activation=None if activation == "NONE" else activation,
         parameters=sum(tensor.elements for tensor in constants),
         constant_bytes=sum(model.constant_bytes(tensor) for tensor in constants),
         macs=macs(operator, graph),
+        version=operator.version,
+        needed_version=need.version if need is not None else None,
     )
 
 
@@ -216,6 +232,8 @@ def _totals(operators: tuple[OperatorInfo, ...]) -> tuple[OperatorTotal, ...]:
             sum(op.parameters for op in group),
             sum(op.constant_bytes for op in group),
             sum(op.macs or 0 for op in group),
+            max(op.version for op in group),
+            max((op.needed_version for op in group if op.needed_version), default=None),
         )
         for name, group in groups.items()
     ]
@@ -224,12 +242,17 @@ def _totals(operators: tuple[OperatorInfo, ...]) -> tuple[OperatorTotal, ...]:
 
 def _tensor_info(tensor: Tensor) -> TensorInfo:
     return TensorInfo(
-        tensor.name, tensor.index, tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point
+        tensor.name,
+        tensor.index,
+        tensor.shape_signature,
+        tensor.dtype,
+        tensor.scale,
+        tensor.zero_point,
     )
 
 
 def _min_runtime_version(model: Model) -> str | None:
-    entry = model.metadata.get("min_runtime_version")
+    entry = model.metadata.get(versions.MIN_RUNTIME_VERSION)
     if entry is None:
         return None
     # The converter pads the text with zeros to 16 bytes.

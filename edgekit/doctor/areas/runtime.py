@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from edgekit.doctor.areas.mending import (
     LITERT_MACHINES,
@@ -45,6 +45,8 @@ def takes(facts: Facts) -> Iterator[Finding]:
             yield Finding(AREA, name, "note", detail, pip_install(runtime_package(facts, packages)))
         else:
             yield Finding(AREA, name, "ok", "loads and runs a tiny int8 model")
+        if tried.wrong:
+            yield Finding(AREA, name, "note", *_wrong(tried.wrong, pip_install("ai-edge-litert")))
     elif tried.absent and not tried.refused:
         yield _none(facts)
     elif not (name.startswith("tflite-runtime") and _is_2(packages.version("numpy"))):
@@ -184,10 +186,15 @@ def in_pythons(facts: Facts) -> Iterator[Finding]:
     for python in pythons:
         packages = dict(python.packages)
         for module, tried in python.trials:
-            if tried.outcome == "works":
-                yield Finding(AREA, f"{module.partition('.')[0]} in {python.path}", "ok", "works")
-                continue
             pip = f"{python.path} -m pip install"
+            if tried.outcome == "works":
+                what = f"{module.partition('.')[0]} in {python.path}"
+                wrong = [name for at, name in python.wrong if at == module]
+                if wrong:
+                    yield Finding(AREA, what, "note", *_wrong(wrong, f"{pip} ai-edge-litert"))
+                else:
+                    yield Finding(AREA, what, "ok", "works")
+                continue
             detail = tried.in_words
             if module == "cv2":
                 detail, mend = why_not(tried, "opencv-python")
@@ -199,6 +206,15 @@ def in_pythons(facts: Facts) -> Iterator[Finding]:
                 mend = f"{pip} --force-reinstall {_DISTRIBUTIONS.get(module, module)}"
             what = f"{module.partition('.')[0]} in {python.path}"
             yield Finding(AREA, what, "broken", detail, mend, () if module == "cv2" else needed)
+
+
+def _wrong(names: Collection[str], mend: str) -> tuple[str, str]:
+    """What to know of a runtime that computes something wrong, and the way out."""
+    detail = (
+        f"computes {' and '.join(names)} wrong, so models with them are refused; "
+        "edgekit convert --runtime VERSION makes one without"
+    )
+    return detail, mend
 
 
 def _none(facts: Facts) -> Finding:
