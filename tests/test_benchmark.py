@@ -6,6 +6,7 @@ No test looks at how long anything took.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import importlib.metadata
 import io
@@ -29,13 +30,14 @@ from devices_support import (
 )
 from native_support import build_stub, chain_model, seeded_inputs
 
-from edgekit.benchmark import artefacts
+from edgekit.benchmark import artefacts, trying
 from edgekit.benchmark.document import load
 from edgekit.benchmark.driver import measure
 from edgekit.benchmark.kit import Tools
 from edgekit.benchmark.plan import Effort, Request, grid, interleaved
 from edgekit.devices import open_device
-from edgekit.runtime import Interpreter
+from edgekit.errors import RuntimeFailure
+from edgekit.runtime import Interpreter, probes
 
 _QUICK = ("--rounds", 2, "--min-time", "20ms", "--min-runs", 5, "--warm-up", "5ms", "--max-time")
 #: Two rounds, and more only where they are very noisy.
@@ -509,3 +511,18 @@ def test_a_wheel_serves_another_architecture(monkeypatch: pytest.MonkeyPatch) ->
     except MissingError as error:
         pytest.skip(error.message)
     assert artefacts._machine(path) == "aarch64"
+
+
+def test_a_runtime_that_computes_wrong_is_refused(
+    colour_int8: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The binary answers the probes before it measures; one that it gets wrong ends the cell."""
+    sound = dataclasses.replace(probes.dense_channels(), used_by=lambda graph, op: True)
+    effort = Effort(rounds=1, min_runs=1, min_time_s=0.0, max_time_s=1.0, warmup_s=0.0)
+    points = grid([colour_int8], ["xnnpack"], [1])
+    monkeypatch.setattr(trying, "all_probes", lambda: (sound,))
+    assert measure(points, ["local"], effort, Request(), Tools()).run.cells[0].rounds
+    wrong = dataclasses.replace(sound, expected=sound.expected + 20)
+    monkeypatch.setattr(trying, "all_probes", lambda: (wrong,))
+    with pytest.raises(RuntimeFailure, match=r"computes int8 fully connected layers .* wrong"):
+        measure(points, ["local"], effort, Request(), Tools())

@@ -7,7 +7,7 @@ Every form of a few models is given to each program of clients.toml, in an envir
 for it under build/clients, with the same 20 photos. A cell is `right` where the class of every
 photo is that of the newest runtime; `refused` where the program says so, in its own words; and
 `WRONG`.
-Kept in benchmarks/results/clients.json, and as a table in docs/runtimes.md.
+Kept in benchmarks/results/clients.json.
 """
 
 from __future__ import annotations
@@ -42,9 +42,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 WORK = ROOT / "build" / "clients"
 RESULTS = HERE.parent / "results" / "clients.json"
-DOCUMENT = ROOT / "docs" / "runtimes.md"
-BEGIN = "<!-- The table: written by benchmarks/clients/run.py. -->"
-END = "<!-- End of the table. -->"
 PHOTOS = 20
 MODELS = ("efficientnet_lite0",)
 #: form -> what `edgekit.converters.make_options` is asked for.
@@ -90,7 +87,6 @@ def main() -> int:
         "cells": cells,
     }
     write_all({RESULTS: (json.dumps(document, indent=1) + "\n").encode()})
-    write_table(document, clients)
     return int(any(cell["verdict"] == "WRONG" for row in cells.values() for cell in row.values()))
 
 
@@ -163,20 +159,6 @@ def ask(python: Path, script: Path, path: Path) -> dict[str, Any]:
     same = float(np.mean(found.argmax(axis=1) == right.argmax(axis=1)))
     off = float(np.abs(found.astype(np.float64) - right.astype(np.float64)).max())
     return {"verdict": "right" if same == 1 else "WRONG", "same": same, "largest_difference": off}
-
-
-def write_table(document: dict[str, Any], clients: dict[str, Any]) -> None:
-    """Writes the table into the page."""
-    lines = [f"| | {' | '.join(FORMS)} |", "|---" * (len(FORMS) + 1) + "|"]
-    for name, cells in document["cells"].items():
-        for model in MODELS:
-            row = [cells[f"{model}, {form}"]["verdict"] for form in FORMS]
-            lines.append(f"| {clients[name]['title']} | {' | '.join(row)} |")
-    text = DOCUMENT.read_text("utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    table = "\n".join(lines)
-    write_all({DOCUMENT: f"{before}{BEGIN}\n{table}\n{END}{after}".encode()})
 
 
 if __name__ == "__main__":

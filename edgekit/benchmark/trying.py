@@ -13,7 +13,7 @@ from edgekit import tflite
 from edgekit.benchmark import printed
 from edgekit.benchmark.kit import Kit
 from edgekit.benchmark.plan import Effort, Point, Request
-from edgekit.devices import Device
+from edgekit.devices import ConnectionLost, Device
 from edgekit.devices.transport import quote
 from edgekit.errors import EdgekitError, RuntimeFailure
 from edgekit.runtime.probes import Probe, all_probes, wrong_in
@@ -91,6 +91,8 @@ def _is_right(device: Device, kit: Kit, point: Point, probe: Probe) -> bool:
         try:
             tried = dataclasses.replace(point, model=path, delegate=delegate)
             answer, _ = infer(device, kit, tried, probe.value.tobytes(), "probe")
+        except ConnectionLost:
+            raise
         except EdgekitError:
             return True  # what is refused aloud is no fault
     found = np.frombuffer(answer, probe.expected.dtype)
